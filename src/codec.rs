@@ -1,0 +1,8 @@
+//! Wire forms: bytes from outside to values, and nothing else.
+//!
+//! What always holds: pure functions, no clock, no files; a fault tells where, never what
+//! the body said, because bodies hold personal data.
+
+pub mod json;
+pub mod sheet;
+pub mod time;

@@ -1,0 +1,442 @@
+//! The configuration file, checked once into typed values.
+//!
+//! TOML. Every mistake is found in one run and named with its key; an unknown key is a mistake.
+//! Secrets stand in files of their own (`*_file`), which nobody but the owner may read. The keys
+//! are described in docs/OPERATING.md. Start at [`Config::read`].
+
+mod deliveries;
+mod dictionaries;
+mod section;
+mod views;
+
+use std::net::SocketAddr;
+use std::num::{NonZeroU64, NonZeroUsize};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::catalog::{Mode, Overlay};
+use crate::http::{Caller, Certificate, Hospital};
+use crate::model::{IdentifierKind, UtcOffset};
+use crate::prefetch::choice::{OwnHospital, Rules};
+use crate::seal::sm2::Sm2Key;
+use crate::upstream::{
+    ClientCertificate, DicomwebOptions, DictionaryOptions, Host, OBJECT_BYTES_MAX, PatientKey,
+    Transform, Waits,
+};
+use crate::views::{DatabaseOptions, ViewOptions};
+pub use deliveries::Deliveries;
+use section::{Mistakes, Section};
+
+/// Requests at a time to one source, unless its section says otherwise.
+const PARALLEL_DEFAULT: i64 = 4;
+
+/// Everything that the configuration says.
+pub struct Config {
+    /// The folder of ledger, keys and cache.
+    pub data: PathBuf,
+    /// The folder of the cache, when it lies on a disk of its own.
+    pub cache: PathBuf,
+    /// The hospital's wall clock.
+    pub offset: UtcOffset,
+    /// The hospitals served.
+    pub hospitals: Vec<Hospital>,
+    /// HIS, PACS, LIS, workstations.
+    pub hospital_zone: Zone,
+    /// Platforms that call in.
+    pub cloud_zone: Zone,
+    /// Administrators, health and metrics.
+    pub console_zone: Zone,
+    /// Who may call.
+    pub callers: Vec<Caller>,
+    /// Where studies are looked for, in the order of preference.
+    pub sources: Vec<DicomwebOptions>,
+    /// What is chosen.
+    pub rules: Rules,
+    /// Milliseconds after the visit at which an unready plan ends.
+    pub grace_ms: i64,
+    /// Parts of the names of departments whose patients cannot wait.
+    pub emergency_departments: Vec<String>,
+    /// The numbers that this hospital's viewers know as Patient ID.
+    pub patient_numbers: Vec<IdentifierKind>,
+    /// Opens identity numbers under SM2.
+    pub sm2: Option<Sm2Key>,
+    /// The site's changes to the catalogue's rules.
+    pub overlay: Overlay,
+    /// What leaves, and where to.
+    pub deliveries: Deliveries,
+    /// Share of a dictionary's codes that may vanish unasked, in percent.
+    pub shrink_percent_max: u32,
+    /// Where whole dictionaries are asked for.
+    pub dictionary_sources: Vec<DictionaryOptions>,
+    /// The hospital's databases.
+    pub databases: Vec<DatabaseOptions>,
+    /// Their views.
+    pub views: Vec<ViewOptions>,
+}
+
+/// A zone's listeners.
+#[derive(Debug, Clone, Default)]
+pub struct Zone {
+    /// Plain HTTP.
+    pub listen: Option<SocketAddr>,
+    /// HTTPS, with its certificate.
+    pub listen_tls: Option<(SocketAddr, Certificate)>,
+    /// Addresses that may connect; empty means all.
+    pub allow: Vec<IpNet>,
+}
+
+/// Every mistake of a configuration, one a line, with file and key.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.join("\n"))]
+pub struct ConfigFault(pub Vec<String>);
+
+impl Config {
+    /// Reads and checks a file.
+    pub fn read(path: &Path) -> Result<Config, ConfigFault> {
+        let shown = path.display();
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| ConfigFault(vec![format!("{shown}: {error}")]))?;
+        Config::parse(&text, &shown.to_string())
+    }
+
+    /// Checks the text of a file called `name`.
+    pub fn parse(text: &str, name: &str) -> Result<Config, ConfigFault> {
+        let table: toml::Table = text
+            .parse()
+            .map_err(|error: toml::de::Error| ConfigFault(vec![format!("{name}: {error}")]))?;
+        let mistakes = Mistakes::new(name);
+        let config = Config::take(Section::root(table, &mistakes));
+        match mistakes.into_list() {
+            list if list.is_empty() => Ok(config),
+            list => Err(ConfigFault(list)),
+        }
+    }
+
+    fn take(mut root: Section<'_>) -> Config {
+        let data = root.path("data").unwrap_or_else(|| root.missing("data"));
+        let mut hospitals = Vec::new();
+        let mut own = Vec::new();
+        let mut insured_only = Vec::new();
+        for mut section in root.sections("hospital") {
+            let (hospital, names) = take_hospital(&mut section);
+            if section.flag("insured_only").unwrap_or(false) {
+                insured_only.push(hospital.code.clone());
+            }
+            own.push(OwnHospital { code: hospital.code.clone(), names });
+            hospitals.push(hospital);
+            section.end();
+        }
+        if hospitals.is_empty() {
+            root.mistake("hospital", "at least one [[hospital]] with its `code` is needed");
+        }
+        let offset = take_offset(&mut root);
+        let [hospital_zone, cloud_zone, console_zone] = take_zones(root.section("zone"));
+        let callers: Vec<Caller> = root.sections("caller").into_iter().map(take_caller).collect();
+        let served = |code: &String| hospitals.iter().any(|hospital| hospital.code == *code);
+        if !callers.iter().flat_map(|caller| &caller.hospitals).all(served) {
+            root.mistake("caller.hospitals", "no [[hospital]] has one of these codes");
+        }
+        let sources: Vec<DicomwebOptions> =
+            root.sections("source").into_iter().map(take_source).collect();
+        for (at, source) in sources.iter().enumerate() {
+            if sources[..at].iter().any(|before| before.name == source.name) {
+                root.mistake("source.name", &format!("`{}` is there twice", source.name));
+            }
+        }
+        let names = sources.iter().map(|source| source.name.clone()).collect();
+        let (rules, grace_ms) = take_prefetch(root.section("prefetch"), own, names);
+        let mut intake = root.section("intake");
+        let emergency_departments =
+            intake.texts("emergency_departments").unwrap_or_else(|| vec!["急诊".to_owned()]);
+        let sm2 = take_sm2(&mut intake);
+        let overlay = take_overlay(&mut intake);
+        intake.end();
+        let deliveries = deliveries::take(&mut root, insured_only, offset);
+        let (shrink_percent_max, dictionary_sources) = dictionaries::take(&mut root, &hospitals);
+        let (databases, views) = views::take(&mut root);
+        let config = Config {
+            cache: root.path("cache").unwrap_or_else(|| data.join("cache")),
+            data,
+            offset,
+            hospitals,
+            hospital_zone,
+            cloud_zone,
+            console_zone,
+            callers,
+            sources,
+            rules,
+            grace_ms,
+            emergency_departments,
+            patient_numbers: take_patient_numbers(&mut root),
+            sm2,
+            overlay,
+            deliveries,
+            shrink_percent_max,
+            dictionary_sources,
+            databases,
+            views,
+        };
+        root.end();
+        config
+    }
+}
+
+fn take_hospital(section: &mut Section<'_>) -> (Hospital, Vec<String>) {
+    let code = section.text("code").unwrap_or_else(|| section.missing("code"));
+    let mode = if section.flag("strict").unwrap_or(false) { Mode::Strict } else { Mode::Lenient };
+    (Hospital { code, mode }, section.texts("names").unwrap_or_default())
+}
+
+fn take_offset(root: &mut Section<'_>) -> UtcOffset {
+    let minutes = root.number("utc_offset_minutes", -1_500, 1_500).unwrap_or(480);
+    UtcOffset::from_minutes(minutes as i32).unwrap_or_else(UtcOffset::china)
+}
+
+fn take_zones(mut zones: Section<'_>) -> [Zone; 3] {
+    let taken = ["hospital", "cloud", "console"].map(|name| take_zone(zones.section(name)));
+    zones.end();
+    taken
+}
+
+fn take_zone(mut section: Section<'_>) -> Zone {
+    let listen_tls = section.address("listen_tls");
+    let (chain, key) = (section.path("certificate"), section.path("certificate_key"));
+    let listen_tls = match (listen_tls, chain, key) {
+        (Some(address), Some(chain), Some(key)) => Some((address, Certificate { chain, key })),
+        (None, None, None) => None,
+        _ => {
+            let needs = "`listen_tls`, `certificate` and `certificate_key` go together";
+            section.mistake("listen_tls", needs);
+            None
+        }
+    };
+    let zone = Zone { listen: section.address("listen"), listen_tls, allow: section.nets("allow") };
+    section.end();
+    zone
+}
+
+fn take_caller(mut section: Section<'_>) -> Caller {
+    let caller = Caller {
+        name: section.text("name").unwrap_or_else(|| section.missing("name")),
+        addresses: section.nets("addresses"),
+        token: section.secret("token_file"),
+        push: section.flag("push").unwrap_or(false),
+        images: section.flag("images").unwrap_or(false),
+        dictionaries: section.flag("dictionaries").unwrap_or(false),
+        hospitals: section.texts("hospitals").unwrap_or_default(),
+        success_code: take_success_code(&mut section),
+        mirror_status: section.flag("mirror_status").unwrap_or(false),
+    };
+    if caller.addresses.is_empty() && caller.token.is_none() {
+        section.mistake("addresses", "a caller needs `addresses`, a `token_file`, or both");
+    }
+    section.end();
+    caller
+}
+
+/// The two codes that the document itself prints for a success (3.5.2: 200 in the table, 0 in the
+/// example).
+fn take_success_code(section: &mut Section<'_>) -> Option<i32> {
+    let code = section.number("success_code", 0, 200)?;
+    if code != 0 && code != 200 {
+        section.mistake("success_code", "expected 200 or 0");
+    }
+    Some(code as i32)
+}
+
+fn take_prefetch(
+    mut section: Section<'_>,
+    own: Vec<OwnHospital>,
+    sources: Vec<String>,
+) -> (Rules, i64) {
+    let mut rules = Rules { own, sources, ..Rules::default() };
+    if let Some(days) = section.number("look_back_days", 1, 36_500) {
+        rules.look_back_days = days as u32;
+    }
+    if let Some(megabytes) = section.number("plan_megabytes_max", 1, 10_000_000) {
+        rules.bytes_budget = megabytes as u64 * 1_000_000;
+    }
+    if let Some(studies) = section.number("plan_studies_max", 1, 1_000) {
+        rules.studies_max = studies as usize;
+    }
+    let grace_hours = section.number("grace_hours", 0, 8_760).unwrap_or(24);
+    section.end();
+    (rules, grace_hours * 3_600_000)
+}
+
+fn take_patient_numbers(root: &mut Section<'_>) -> Vec<IdentifierKind> {
+    let default = vec![
+        IdentifierKind::InsuranceId,
+        IdentifierKind::OutpatientNumber,
+        IdentifierKind::HospitalizationId,
+        IdentifierKind::HealthNo,
+    ];
+    root.kinds("patient_numbers").unwrap_or(default)
+}
+
+fn take_sm2(section: &mut Section<'_>) -> Option<Sm2Key> {
+    use secrecy::ExposeSecret;
+    let text = section.secret("sm2_key_file")?;
+    match Sm2Key::from_pem_or_hex(text.expose_secret()) {
+        Ok(key) => Some(key),
+        Err(error) => {
+            section.mistake("sm2_key_file", &error.to_string());
+            None
+        }
+    }
+}
+
+fn take_overlay(section: &mut Section<'_>) -> Overlay {
+    let Some(path) = section.path("catalogue_overlay") else { return Overlay::default() };
+    let parsed =
+        std::fs::read_to_string(&path).map_err(|error| vec![error.to_string()]).and_then(|text| {
+            Overlay::parse(&text)
+                .map_err(|list| list.iter().map(|one| one.to_string()).collect::<Vec<_>>())
+        });
+    parsed.unwrap_or_else(|list| {
+        for one in list {
+            section.mistake("catalogue_overlay", &format!("{}: {one}", path.display()));
+        }
+        Overlay::default()
+    })
+}
+
+fn take_source(mut section: Section<'_>) -> DicomwebOptions {
+    let parallel = section.number("parallel_max", 1, 64).unwrap_or(PARALLEL_DEFAULT);
+    let kilobytes = section.number("kilobytes_per_second_max", 1, 100_000_000);
+    let options = DicomwebOptions {
+        name: section.text("name").unwrap_or_else(|| section.missing("name")),
+        base_url: section.text("url").unwrap_or_else(|| section.missing("url")),
+        index: section.flag("index").unwrap_or(false),
+        patient_keys: take_patient_keys(&mut section),
+        headers: section.secret_headers(),
+        hosts: take_hosts(&mut section),
+        authorities_pem: section.files("ca_files"),
+        client_certificate: take_client_certificate(&mut section),
+        waits: take_waits(&mut section),
+        parallel: NonZeroUsize::new(parallel as usize).unwrap_or(NonZeroUsize::MIN),
+        bytes_per_second: kilobytes.and_then(|kilobytes| NonZeroU64::new(kilobytes as u64 * 1000)),
+        object_bytes_max: OBJECT_BYTES_MAX,
+    };
+    section.end();
+    options
+}
+
+fn take_hosts(section: &mut Section<'_>) -> Vec<Host> {
+    let take = |mut host: Section<'_>| {
+        let origin = host.text("origin").unwrap_or_else(|| host.missing("origin"));
+        let headers = host.secret_headers();
+        host.end();
+        Host { origin, headers }
+    };
+    section.sections("host").into_iter().map(take).collect()
+}
+
+fn take_client_certificate(section: &mut Section<'_>) -> Option<ClientCertificate> {
+    let chain_pem = section.files("client_certificate");
+    let key_pem = section.secret("client_key_file");
+    match (chain_pem.is_empty(), key_pem) {
+        (true, None) => None,
+        (false, Some(key_pem)) => Some(ClientCertificate { chain_pem, key_pem }),
+        _ => {
+            let words = "`client_certificate` and `client_key_file` go together";
+            section.mistake("client_certificate", words);
+            None
+        }
+    }
+}
+
+fn take_waits(section: &mut Section<'_>) -> Waits {
+    let mut waits = Waits::default();
+    let mut take = |key: &str, wait: &mut Duration| {
+        if let Some(seconds) = section.number(key, 1, 3_600) {
+            *wait = Duration::from_secs(seconds as u64);
+        }
+    };
+    take("connect_seconds", &mut waits.connect);
+    take("head_seconds", &mut waits.head);
+    take("idle_seconds", &mut waits.idle);
+    take("search_seconds", &mut waits.search);
+    waits
+}
+
+fn take_patient_keys(section: &mut Section<'_>) -> Vec<PatientKey> {
+    let keys: Vec<PatientKey> =
+        section.sections("patient_key").into_iter().map(take_patient_key).collect();
+    if keys.is_empty() {
+        section.mistake("patient_key", "at least one [[source.patient_key]] is needed");
+    }
+    keys
+}
+
+fn take_patient_key(mut section: Section<'_>) -> PatientKey {
+    let kind = section.text("kind").and_then(|name| IdentifierKind::from_name(&name));
+    let kind = kind.unwrap_or_else(|| {
+        let known: Vec<_> = IdentifierKind::ALL.iter().map(|kind| kind.name()).collect();
+        section.mistake("kind", &format!("expected one of {}", known.join(", ")));
+        IdentifierKind::IdCardNo
+    });
+    let sha256 = section.flag("sha256").unwrap_or(false);
+    let key = PatientKey {
+        kind,
+        transform: if sha256 { Transform::Sha256Hex } else { Transform::Plain },
+        template: section.text("template").unwrap_or_else(|| "{}".to_owned()),
+        issuer: section.text("issuer"),
+    };
+    section.end();
+    key
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SMALL: &str = r#"
+        data = "/var/lib/forepost"
+        [[hospital]]
+        code = "H1"
+        [zone.hospital]
+        listen = "127.0.0.1:8080"
+    "#;
+
+    #[test]
+    fn a_small_file_is_enough() {
+        let config = Config::parse(SMALL, "f").unwrap();
+        assert_eq!(config.cache, Path::new("/var/lib/forepost/cache"));
+        assert_eq!(config.grace_ms, 86_400_000);
+    }
+
+    #[test]
+    fn every_mistake_is_named_in_one_run() {
+        let text = r#"
+            data = 7
+            colour = "red"
+            [[hospital]]
+            cod = "H1"
+            [zone.hospital]
+            listen = "somewhere"
+            [[caller]]
+            name = "his"
+            [[source]]
+            name = "region"
+            parallel_max = 1000
+        "#;
+        let fault = Config::parse(text, "forepost.toml").err().unwrap();
+        let all = fault.to_string();
+        for expected in [
+            "data",
+            "colour",
+            "hospital[0].code",
+            "hospital[0].cod",
+            "zone.hospital.listen",
+            "caller[0].addresses",
+            "source[0].url",
+            "source[0].patient_key",
+            "source[0].parallel_max",
+        ] {
+            assert!(all.contains(&format!("forepost.toml: {expected}: ")), "{expected} in\n{all}");
+        }
+    }
+}

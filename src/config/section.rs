@@ -1,0 +1,227 @@
+//! Reading a TOML table key by key, so that every mistake is found and nothing is left over.
+
+use std::cell::RefCell;
+use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+
+use ipnet::IpNet;
+use secrecy::SecretString;
+use toml::{Table, Value};
+
+use crate::model::IdentifierKind;
+
+/// The list that all sections of one file write to.
+pub(super) struct Mistakes {
+    file: String,
+    list: RefCell<Vec<String>>,
+}
+
+impl Mistakes {
+    pub fn new(file: &str) -> Mistakes {
+        Mistakes { file: file.to_owned(), list: RefCell::default() }
+    }
+
+    pub fn into_list(self) -> Vec<String> {
+        self.list.into_inner()
+    }
+}
+
+/// A table from which known keys are taken. What is left at [`Section::end`] is unknown.
+pub(super) struct Section<'a> {
+    path: String,
+    table: Table,
+    mistakes: &'a Mistakes,
+}
+
+impl<'a> Section<'a> {
+    pub fn root(table: Table, mistakes: &'a Mistakes) -> Section<'a> {
+        Section { path: String::new(), table, mistakes }
+    }
+
+    pub fn mistake(&self, key: &str, words: &str) {
+        let key = self.full(key);
+        self.mistakes.list.borrow_mut().push(format!("{}: {key}: {words}", self.mistakes.file));
+    }
+
+    /// Notes that `key` is needed, and gives an empty value to go on with.
+    pub fn missing<T: Default>(&self, key: &str) -> T {
+        // A key of the wrong type has been complained of already.
+        let noted = format!("{}: {}: ", self.mistakes.file, self.full(key));
+        if !self.mistakes.list.borrow().iter().any(|line| line.starts_with(&noted)) {
+            self.mistake(key, "is missing");
+        }
+        T::default()
+    }
+
+    pub fn text(&mut self, key: &str) -> Option<String> {
+        match self.table.remove(key)? {
+            Value::String(text) if !text.trim().is_empty() => Some(text),
+            _ => self.expected(key, "a text"),
+        }
+    }
+
+    pub fn path(&mut self, key: &str) -> Option<PathBuf> {
+        self.text(key).map(PathBuf::from)
+    }
+
+    pub fn flag(&mut self, key: &str) -> Option<bool> {
+        match self.table.remove(key)? {
+            Value::Boolean(flag) => Some(flag),
+            _ => self.expected(key, "true or false"),
+        }
+    }
+
+    pub fn number(&mut self, key: &str, min: i64, max: i64) -> Option<i64> {
+        match self.table.remove(key)? {
+            Value::Integer(number) if (min..=max).contains(&number) => Some(number),
+            _ => self.expected(key, &format!("a number from {min} to {max}")),
+        }
+    }
+
+    pub fn texts(&mut self, key: &str) -> Option<Vec<String>> {
+        let Value::Array(list) = self.table.remove(key)? else {
+            return self.expected(key, "a list of texts");
+        };
+        let texts: Option<Vec<String>> =
+            list.iter().map(|one| one.as_str().map(str::to_owned)).collect();
+        texts.or_else(|| self.expected(key, "a list of texts"))
+    }
+
+    /// The contents of a list of text files, one after another; empty when it is missing.
+    pub fn files(&mut self, key: &str) -> String {
+        let mut all = String::new();
+        for path in self.texts(key).unwrap_or_default() {
+            match std::fs::read_to_string(&path) {
+                Ok(text) => all.push_str(&text),
+                Err(error) => self.mistake(key, &format!("{path}: {error}")),
+            }
+            all.push('\n');
+        }
+        all
+    }
+
+    pub fn address(&mut self, key: &str) -> Option<SocketAddr> {
+        let text = self.text(key)?;
+        let parsed = text.parse().ok();
+        parsed.or_else(|| self.expected(key, "an address with a port, such as 192.0.2.7:8080"))
+    }
+
+    /// A list of addresses or networks; empty when it is missing.
+    pub fn nets(&mut self, key: &str) -> Vec<IpNet> {
+        let texts = self.texts(key).unwrap_or_default();
+        let read = |text: &String| {
+            let address = || text.parse::<IpAddr>().ok().map(IpNet::from);
+            text.parse::<IpNet>().ok().or_else(address)
+        };
+        let nets: Option<Vec<IpNet>> = texts.iter().map(read).collect();
+        nets.or_else(|| self.expected(key, "addresses or networks, such as 192.0.2.0/24"))
+            .unwrap_or_default()
+    }
+
+    pub fn kinds(&mut self, key: &str) -> Option<Vec<IdentifierKind>> {
+        let texts = self.texts(key)?;
+        let kinds: Option<Vec<_>> =
+            texts.iter().map(|text| IdentifierKind::from_name(text)).collect();
+        kinds.or_else(|| {
+            let known: Vec<_> = IdentifierKind::ALL.iter().map(|kind| kind.name()).collect();
+            self.expected(key, &format!("a list of {}", known.join(", ")))
+        })
+    }
+
+    /// The content of a file that is not for everybody: its owner may read it, and its group (root
+    /// owns it and the service's group reads it).
+    pub fn secret(&mut self, key: &str) -> Option<SecretString> {
+        let path = self.path(key)?;
+        let shown = path.display();
+        let mode = match std::fs::metadata(&path) {
+            Ok(found) => found.mode() & 0o777,
+            Err(error) => return self.expected_file(key, &format!("{shown}: {error}")),
+        };
+        if mode & 0o007 != 0 {
+            let words = format!("{shown} has mode {mode:o}, open to everybody: chmod 640 it");
+            return self.expected_file(key, &words);
+        }
+        match std::fs::read_to_string(&path) {
+            Ok(text) => Some(SecretString::from(text.trim().to_owned())),
+            Err(error) => self.expected_file(key, &format!("{shown}: {error}")),
+        }
+    }
+
+    /// `[[header]]` tables: `name` and `value_file`.
+    pub fn secret_headers(&mut self) -> Vec<(String, SecretString)> {
+        let mut headers = Vec::new();
+        for mut section in self.sections("header") {
+            let name = section.text("name").unwrap_or_else(|| section.missing("name"));
+            match section.secret("value_file") {
+                Some(value) => headers.push((name, value)),
+                None => section.missing("value_file"),
+            }
+            section.end();
+        }
+        headers
+    }
+
+    /// A table of its own; an empty one when it is missing.
+    pub fn section(&mut self, key: &str) -> Section<'a> {
+        let table = match self.table.remove(key) {
+            None => Table::new(),
+            Some(Value::Table(table)) => table,
+            Some(_) => self.expected(key, "a table").unwrap_or_default(),
+        };
+        Section { path: self.full(key), table, mistakes: self.mistakes }
+    }
+
+    /// A table of its own, if it is there.
+    pub fn section_if(&mut self, key: &str) -> Option<Section<'a>> {
+        self.table.contains_key(key).then(|| self.section(key))
+    }
+
+    /// Every key of this table with its text.
+    pub fn text_pairs(mut self) -> Vec<(String, String)> {
+        let keys: Vec<String> = self.table.keys().cloned().collect();
+        let pairs = keys.into_iter().filter_map(|key| Some((key.clone(), self.text(&key)?)));
+        pairs.collect()
+    }
+
+    /// A list of tables; empty when it is missing.
+    pub fn sections(&mut self, key: &str) -> Vec<Section<'a>> {
+        let list = match self.table.remove(key) {
+            None => return Vec::new(),
+            Some(Value::Array(list)) => list,
+            Some(_) => return self.expected(key, "a list of tables").unwrap_or_default(),
+        };
+        let mut sections = Vec::new();
+        for (at, value) in list.into_iter().enumerate() {
+            let path = self.full(&format!("{key}[{at}]"));
+            match value {
+                Value::Table(table) => {
+                    sections.push(Section { path, table, mistakes: self.mistakes });
+                }
+                _ => self.mistake(key, "expected a list of tables"),
+            }
+        }
+        sections
+    }
+
+    /// Complains of every key that nobody took.
+    pub fn end(self) {
+        for key in self.table.keys() {
+            self.mistake(key, "is not known here");
+        }
+    }
+
+    fn full(&self, key: &str) -> String {
+        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
+    }
+
+    fn expected<T>(&self, key: &str, what: &str) -> Option<T> {
+        self.mistake(key, &format!("expected {what}"));
+        None
+    }
+
+    fn expected_file<T>(&self, key: &str, words: &str) -> Option<T> {
+        self.mistake(key, words);
+        None
+    }
+}

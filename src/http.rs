@@ -1,0 +1,21 @@
+//! The HTTP doors: accept, know the caller, read with limits, answer, drain.
+//!
+//! `serve` owns the sockets, `caller` knows who calls, `register` is the hospital's own interface,
+//! `dictionaries` is what clouds ask for,
+//! `reply` is the one map from fault to answer.
+
+mod caller;
+mod dictionaries;
+mod hospital;
+mod reply;
+mod serve;
+mod tls;
+mod zero_copy;
+
+pub use caller::{Caller, Callers, Peer, RequestId};
+pub use dictionaries::{CloudDoor, router as cloud_router};
+pub use hospital::{Hospital, HospitalDoor, router as hospital_router};
+pub use reply::bare;
+pub use serve::{Door, ServeError, bind};
+pub use tls::{Certificate, TlsFault, acceptor};
+pub use zero_copy::{Files, Mapped, ZeroCopy};

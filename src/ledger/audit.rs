@@ -1,0 +1,140 @@
+//! Who did what, and who looked at which study.
+
+use rusqlite::{Connection, params};
+
+use super::{Ledger, LedgerError};
+use crate::model::Time;
+
+/// What a caller did with a study.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum AccessKind {
+    /// It was named in the answer to a search.
+    Search,
+    /// Its metadata were read.
+    Metadata,
+    /// Its objects were read.
+    Retrieve,
+}
+
+impl AccessKind {
+    /// The stored word.
+    pub fn name(self) -> &'static str {
+        match self {
+            AccessKind::Search => "search",
+            AccessKind::Metadata => "metadata",
+            AccessKind::Retrieve => "retrieve",
+        }
+    }
+}
+
+/// One access; a row for each caller, study, kind and minute.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Access {
+    /// The caller's configured name.
+    pub caller: String,
+    /// Study Instance UID.
+    pub study: String,
+    /// What was done.
+    pub kind: AccessKind,
+    /// Minutes since 1970.
+    pub minute: i64,
+}
+
+/// Something that was done, and by whom: a caller by its configured name, or a person who decides.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Deed {
+    /// When; of accesses the first in its minute.
+    pub at: Time,
+    /// Who.
+    pub who: String,
+    /// What, in a word or two.
+    pub what: String,
+    /// The study that was looked at.
+    pub study: Option<String>,
+    /// The plan whose registration came.
+    pub plan: Option<i64>,
+    /// The delivery that was decided about.
+    pub delivery: Option<i64>,
+}
+
+/// Which deeds are asked for.
+#[derive(Debug, Clone)]
+pub struct Deeds {
+    /// Of this study only.
+    pub study: Option<String>,
+    /// Of this caller or person only.
+    pub who: Option<String>,
+    /// From then on.
+    pub since: Time,
+    /// At most so many.
+    pub limit: usize,
+}
+
+impl Ledger {
+    /// Accesses to studies, registrations, and what persons decided; the latest first.
+    pub fn deeds(&self, wanted: &Deeds) -> Result<Vec<Deed>, LedgerError> {
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT at, who, what, study, plan, delivery FROM (
+                   SELECT at, caller AS who, kind AS what, study, NULL AS plan, NULL AS delivery
+                     FROM access
+                   UNION ALL SELECT at, caller, kind, study, registration, NULL FROM audit
+                   UNION ALL SELECT at, coalesce(json_extract(detail, '$.by'), ''),
+                       coalesce(json_extract(detail, '$.decision'), ''), NULL, NULL, delivery
+                     FROM evidence WHERE event = 'decided' AND json_valid(detail))
+                 WHERE at >= ?1 AND (?2 IS NULL OR study = ?2) AND (?3 IS NULL OR who = ?3)
+                 ORDER BY at DESC LIMIT ?4",
+            )?;
+            let limit = wanted.limit as i64;
+            let wanted = params![wanted.since.0, wanted.study, wanted.who, limit];
+            let rows = statement.query_map(wanted, |row| {
+                Ok(Deed {
+                    at: Time(row.get(0)?),
+                    who: row.get(1)?,
+                    what: row.get(2)?,
+                    study: row.get(3)?,
+                    plan: row.get(4)?,
+                    delivery: row.get(5)?,
+                })
+            })?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+    }
+
+    /// Keeps accesses; those already kept change nothing.
+    pub async fn keep_accesses(&self, accesses: Vec<Access>, now: Time) -> Result<(), LedgerError> {
+        self.commit_first(move |writing| {
+            let mut insert = writing.connection.prepare_cached(
+                "INSERT OR IGNORE INTO access(caller, study, minute, kind, at)
+                 VALUES(?1, ?2, ?3, ?4, ?5)",
+            )?;
+            for one in &accesses {
+                insert.execute(params![
+                    one.caller,
+                    one.study,
+                    one.minute,
+                    one.kind.name(),
+                    now.0
+                ])?;
+            }
+            Ok(())
+        })
+        .await
+    }
+}
+
+pub(super) fn record(
+    connection: &Connection,
+    kind: &str,
+    caller: &str,
+    registration: Option<i64>,
+    study: Option<&str>,
+    now: Time,
+) -> Result<(), LedgerError> {
+    connection
+        .prepare_cached(
+            "INSERT INTO audit(at, kind, caller, registration, study) VALUES(?1, ?2, ?3, ?4, ?5)",
+        )?
+        .execute(params![now.0, kind, caller, registration, study])?;
+    Ok(())
+}

@@ -1,0 +1,365 @@
+//! Fetches: one a study, wanted by any number of plans.
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::plans::{Considered, Settled, ids, refresh};
+use super::{Ledger, LedgerError, registrations};
+use crate::model::{Link, Person, Place, Time};
+
+/// A fetch whose turn it is.
+pub struct ClaimedFetch {
+    /// Study Instance UID.
+    pub study: String,
+    /// In-patient or emergency.
+    pub urgent: bool,
+    /// Where it can be had, best first.
+    pub places: Vec<Place>,
+    /// Tries so far.
+    pub attempts: u32,
+    /// Instances the search answer announced.
+    pub expected: Option<u32>,
+    /// The registrations that want it.
+    pub wants: Vec<Want>,
+}
+
+/// A registration that wants a study.
+pub struct Want {
+    /// The registration.
+    pub registration: i64,
+    /// Its hospital's code.
+    pub hospital: String,
+    /// For the guard on the first header.
+    pub person: Person,
+}
+
+/// The guard's word on the first header, for one registration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Judged {
+    /// The registration.
+    pub registration: i64,
+    /// How sure.
+    pub link: Link,
+    /// The same for people, without personal data; the explanation where the study is kept apart.
+    pub words: String,
+}
+
+/// How a try ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FetchEnd {
+    /// Every instance of the manifest is durable and listed.
+    Here,
+    /// It is tried again at that time.
+    Again {
+        /// For `plans show`: no personal data.
+        fault: String,
+        /// When.
+        next_at: Time,
+        /// Whether the disk was full.
+        disk_full: bool,
+    },
+    /// The first header belongs to none of those who wanted it, or to this hospital.
+    Apart {
+        /// Which of the two, in words.
+        reason: String,
+    },
+    /// No place has it, for good.
+    Failed {
+        /// For `plans show`: no personal data.
+        fault: String,
+    },
+}
+
+/// A study wanted by open plans. A visit that is cancelled, over, or ended unready waits for
+/// nothing; a try that is under way is finished.
+const WANTED_BY: &str = "considered c JOIN plan p ON p.registration = c.registration
+    WHERE c.outcome = 'chosen' AND p.state NOT IN ('cancelled', 'over', 'not ready')";
+
+impl Ledger {
+    /// The fetches that are due, most urgent first, without those in `claimed`.
+    pub fn due_fetches(
+        &self,
+        now: Time,
+        limit: usize,
+        claimed: &dyn Fn(&str) -> bool,
+    ) -> Result<Vec<ClaimedFetch>, LedgerError> {
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT study, urgent, attempts, expected FROM fetch
+                 WHERE state = 'waiting' AND next_at <= ?1 ORDER BY urgent DESC, due_at",
+            )?;
+            let mut rows = statement.query([now.0])?;
+            let mut due = Vec::new();
+            while let Some(row) = rows.next()? {
+                let study: String = row.get(0)?;
+                if claimed(&study) {
+                    continue;
+                }
+                due.push(ClaimedFetch {
+                    places: places(connection, &study)?,
+                    wants: self.wants(connection, &study)?,
+                    study,
+                    urgent: row.get(1)?,
+                    attempts: row.get(2)?,
+                    expected: row.get(3)?,
+                });
+                if due.len() >= limit {
+                    break;
+                }
+            }
+            Ok(due)
+        })
+    }
+
+    /// Keeps how many instances the manifest names, so that n of m can be shown while they arrive.
+    /// False when nobody wants the study any more.
+    pub async fn expect(
+        &self,
+        study: String,
+        expected: u32,
+        now: Time,
+    ) -> Result<bool, LedgerError> {
+        self.commit(move |writing| {
+            let rows = writing
+                .connection
+                .prepare_cached(
+                    "UPDATE fetch SET expected = ?2, started_at = coalesce(started_at, ?3)
+                     WHERE study = ?1 AND state = 'waiting'",
+                )?
+                .execute(params![study, expected, now.0])?;
+            Ok(rows > 0)
+        })
+        .await
+    }
+
+    /// Keeps how a try ended, the guard's word on the first header, and what it means for every
+    /// plan that wanted the study: one commit. Returns those plans.
+    pub async fn settle_fetch(
+        &self,
+        study: String,
+        have: u32,
+        bytes: u64,
+        end: FetchEnd,
+        judged: Vec<Judged>,
+        now: Time,
+    ) -> Result<Vec<(i64, Settled)>, LedgerError> {
+        self.commit(move |writing| {
+            let connection = writing.connection;
+            for one in &judged {
+                write_link(connection, &study, one)?;
+            }
+            write_end(connection, &study, have, bytes, &end, now)?;
+            if let FetchEnd::Apart { reason } = &end {
+                connection
+                    .prepare_cached(
+                        "UPDATE considered SET outcome = 'apart', link = 'apart', why = ?2
+                         WHERE study = ?1 AND outcome = 'chosen'",
+                    )?
+                    .execute(params![study, reason])?;
+            }
+            let concerned = ids(
+                connection,
+                "SELECT registration FROM considered WHERE study = ?1",
+                params![study],
+            )?;
+            concerned.into_iter().map(|id| Ok((id, refresh(connection, id, now)?))).collect()
+        })
+        .await
+    }
+
+    /// Studies that the ledger says are here and that open or coming plans want, with their m.
+    pub fn fetches_here(&self) -> Result<Vec<(String, u32)>, LedgerError> {
+        self.read(|connection| {
+            let sql = format!(
+                "SELECT f.study, coalesce(f.expected, 0) FROM fetch f WHERE f.state = 'here'
+                 AND EXISTS(SELECT 1 FROM {WANTED_BY} AND c.study = f.study)"
+            );
+            let mut statement = connection.prepare_cached(&sql)?;
+            let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+    }
+
+    /// Sends studies of which the cache has lost instances back to fetching: `(study, n)`.
+    pub async fn lost(&self, studies: Vec<(String, u32)>, now: Time) -> Result<(), LedgerError> {
+        self.commit(move |writing| {
+            for (study, have) in &studies {
+                writing
+                    .connection
+                    .prepare_cached(
+                        "UPDATE fetch SET state = 'waiting', have = ?2, next_at = ?3, attempts = 0,
+                           ended_at = NULL WHERE study = ?1",
+                    )?
+                    .execute(params![study, have, now.0])?;
+                let concerned = ids(
+                    writing.connection,
+                    "SELECT registration FROM considered
+                     WHERE study = ?1 AND outcome = 'chosen'",
+                    params![study],
+                )?;
+                for id in concerned {
+                    refresh(writing.connection, id, now)?;
+                }
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Fetches by state, for the metrics.
+    pub fn fetch_counts(&self) -> Result<Vec<(String, u64)>, LedgerError> {
+        self.read(|connection| {
+            let mut statement =
+                connection.prepare_cached("SELECT state, count(*) FROM fetch GROUP BY state")?;
+            let rows =
+                statement.query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)? as u64)))?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+    }
+
+    fn wants(&self, connection: &Connection, study: &str) -> Result<Vec<Want>, LedgerError> {
+        let sql = format!("SELECT c.registration FROM {WANTED_BY} AND c.study = ?1 LIMIT 64");
+        let wanting = ids(connection, &sql, params![study])?;
+        wanting
+            .into_iter()
+            .map(|id| {
+                let registration = registrations::load(connection, self.keys(), id)?;
+                Ok(Want {
+                    registration: id,
+                    hospital: registration.hospital,
+                    person: registration.person,
+                })
+            })
+            .collect()
+    }
+}
+
+/// A plan chose this study: its fetch is made, or takes the earlier of two deadlines.
+pub(super) fn want(
+    connection: &Connection,
+    registration: i64,
+    one: &Considered,
+    now: Time,
+) -> Result<(), LedgerError> {
+    let study = one.study.study.as_str();
+    connection
+        .prepare_cached(
+            "INSERT INTO fetch(study, state, urgent, due_at, next_at, expected)
+             SELECT ?1, 'waiting', urgent, due_at, ?3, ?4 FROM plan WHERE registration = ?2
+             ON CONFLICT(study) DO UPDATE SET
+               state = CASE WHEN state IN ('here', 'waiting') THEN state ELSE 'waiting' END,
+               next_at = CASE WHEN state IN ('here', 'waiting') THEN next_at ELSE ?3 END,
+               expected = coalesce(expected, excluded.expected)",
+        )?
+        .execute(params![study, registration, now.0, one.study.instances])?;
+    for (ordinal, place) in one.places.iter().enumerate() {
+        connection
+            .prepare_cached(
+                "INSERT INTO place(study, source, url, ordinal) VALUES(?1, ?2, ?3, ?4)
+                 ON CONFLICT(study, source, url) DO UPDATE SET ordinal = excluded.ordinal",
+            )?
+            .execute(params![
+                study,
+                place.source,
+                place.retrieve_url.as_deref().unwrap_or(""),
+                ordinal as i64
+            ])?;
+    }
+    reorder(connection, study, now)
+}
+
+/// After a plan changed: the order of what it wanted, and whether anybody still wants it.
+pub(super) fn reorder_wanted_by(
+    connection: &Connection,
+    registration: i64,
+    now: Time,
+) -> Result<(), LedgerError> {
+    let mut statement =
+        connection.prepare_cached("SELECT study FROM considered WHERE registration = ?1")?;
+    let studies: Vec<String> =
+        statement.query_map([registration], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    for study in studies {
+        reorder(connection, &study, now)?;
+    }
+    Ok(())
+}
+
+pub(super) fn places(connection: &Connection, study: &str) -> Result<Vec<Place>, LedgerError> {
+    let mut statement = connection
+        .prepare_cached("SELECT source, url FROM place WHERE study = ?1 ORDER BY ordinal")?;
+    let rows = statement.query_map([study], |row| {
+        let url: String = row.get(1)?;
+        Ok(Place { source: row.get(0)?, retrieve_url: (!url.is_empty()).then_some(url) })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// The fetch takes the most urgent of its plans; without any it is dropped, and one that was
+/// dropped and is wanted again waits for its turn.
+fn reorder(connection: &Connection, study: &str, now: Time) -> Result<(), LedgerError> {
+    let sql = format!("SELECT max(p.urgent), min(p.due_at) FROM {WANTED_BY} AND c.study = ?1");
+    let (urgent, due_at): (Option<bool>, Option<i64>) = connection
+        .prepare_cached(&sql)?
+        .query_row([study], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?
+        .unwrap_or((None, None));
+    match (urgent, due_at) {
+        (Some(urgent), Some(due_at)) => connection
+            .prepare_cached(
+                "UPDATE fetch SET urgent = ?2, due_at = ?3,
+                   next_at = CASE WHEN state = 'dropped' THEN ?4 ELSE next_at END,
+                   state = CASE WHEN state = 'dropped' THEN 'waiting' ELSE state END
+                 WHERE study = ?1",
+            )?
+            .execute(params![study, urgent, due_at, now.0])?,
+        _ => connection
+            .prepare_cached(
+                "UPDATE fetch SET state = 'dropped', ended_at = ?2
+                 WHERE study = ?1 AND state = 'waiting'",
+            )?
+            .execute(params![study, now.0])?,
+    };
+    Ok(())
+}
+
+fn write_link(connection: &Connection, study: &str, one: &Judged) -> Result<(), LedgerError> {
+    connection
+        .prepare_cached(
+            "UPDATE considered SET link = ?3,
+               outcome = CASE WHEN ?3 = 'apart' THEN 'apart' ELSE outcome END,
+               why = CASE WHEN ?3 = 'apart' THEN ?4 ELSE why END
+             WHERE registration = ?1 AND study = ?2",
+        )?
+        .execute(params![one.registration, study, one.link.name(), one.words])?;
+    Ok(())
+}
+
+/// A fetch that was dropped meanwhile stays dropped unless everything is here.
+fn write_end(
+    connection: &Connection,
+    study: &str,
+    have: u32,
+    bytes: u64,
+    end: &FetchEnd,
+    now: Time,
+) -> Result<(), LedgerError> {
+    let (state, fault, next_at, disk_full) = match end {
+        FetchEnd::Here => ("here", None, None, false),
+        FetchEnd::Again { fault, next_at, disk_full } => {
+            ("waiting", Some(fault), Some(next_at.0), *disk_full)
+        }
+        FetchEnd::Apart { reason } => ("apart", Some(reason), None, false),
+        FetchEnd::Failed { fault } => ("failed", Some(fault), None, false),
+    };
+    connection
+        .prepare_cached(
+            "UPDATE fetch SET
+               state = CASE WHEN state = 'dropped' AND ?2 = 'waiting' THEN state ELSE ?2 END,
+               have = ?3, bytes = bytes + ?4, fault = ?5, next_at = coalesce(?6, next_at),
+               disk_full = ?7, attempts = attempts + 1,
+               expected = CASE WHEN ?2 = 'here' THEN ?3 ELSE expected END,
+               ended_at = CASE WHEN ?2 = 'waiting' THEN NULL ELSE ?8 END
+             WHERE study = ?1",
+        )?
+        .execute(params![study, state, have, bytes as i64, fault, next_at, disk_full, now.0])?;
+    Ok(())
+}

@@ -1,0 +1,293 @@
+mod deliveries;
+
+use super::*;
+use crate::model::{
+    Department, FetchState, FoundStudy, Identifier, IdentifierKind, Link, PatientType, Person,
+    Place, PlanOrder, PlanState, Registration, Sex, StudyOutcome, Time, VisitKey,
+};
+
+const NOW: Time = Time(1_800_000_000_000);
+const VISIT: Time = Time(NOW.0 + 86_400_000);
+const STUDY: &str = "2.25.1";
+
+fn open(folder: &Path) -> Ledger {
+    Ledger::open(folder, Keys::new(&[(1, [3; 32])], &[4; 32])).unwrap()
+}
+
+fn registration(visit: &str, name: &str) -> Registration {
+    Registration {
+        hospital: "H1".into(),
+        visit: VisitKey::outpatient(visit).unwrap(),
+        person: Person {
+            name: name.into(),
+            sex: Some(Sex::Male),
+            birth: None,
+            birth_years: Some((1979, 1981)),
+        },
+        identifiers: numbers(),
+        id_card_unread: None,
+        patient_type: PatientType::Outpatient,
+        visit_at: Some(VISIT),
+        department: Department::default(),
+        cancelled: false,
+        seen: false,
+        discharged_at: None,
+    }
+}
+
+fn numbers() -> Vec<Identifier> {
+    vec![Identifier::new(IdentifierKind::HealthNo, "74401972").unwrap()]
+}
+
+fn order() -> PlanOrder {
+    PlanOrder { urgent: false, due_at: VISIT, searchable: true, cancelled: false, over: false }
+}
+
+async fn register(ledger: &Ledger, visit: &str, name: &str, order: PlanOrder) -> Registered {
+    let body = Some(format!("{{\"patientName\":\"{name}\"}}").into());
+    let arriving = Arriving { body, onward: Vec::new(), caller: "his".into() };
+    ledger.register(registration(visit, name), arriving, order, NOW).await.unwrap()
+}
+
+fn considered(outcome: StudyOutcome) -> Considered {
+    let place = Place { source: "region".into(), retrieve_url: None };
+    Considered {
+        study: FoundStudy {
+            study: STUDY.parse().unwrap(),
+            place: place.clone(),
+            patient_name: "王小东".into(),
+            patient_id: "74401972".into(),
+            birth_date: String::new(),
+            sex: "M".into(),
+            age: String::new(),
+            study_date: "20260901".into(),
+            study_time: String::new(),
+            modalities: vec!["CT".into()],
+            body_part: String::new(),
+            description: String::new(),
+            institution_name: String::new(),
+            institution_code: String::new(),
+            accession_issuer: String::new(),
+            instances: Some(3),
+        },
+        places: vec![place],
+        outcome,
+        link: Link::Confirmed,
+        score: 7,
+        why: "chosen".into(),
+    }
+}
+
+async fn searched(ledger: &Ledger, id: i64, outcome: StudyOutcome) -> Settled {
+    let ends = vec![("region".to_owned(), SearchEnd::Answered)];
+    ledger.settle_search(id, &numbers(), ends, vec![considered(outcome)], NOW).await.unwrap()
+}
+
+fn fetch_state(ledger: &Ledger, state: FetchState) -> u64 {
+    let counts = ledger.fetch_counts().unwrap();
+    counts.iter().find(|(name, _)| name == state.name()).map_or(0, |(_, count)| *count)
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_is_there_after_a_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = open(folder.path());
+    for visit in 0..50 {
+        register(&ledger, &format!("v{visit}"), "王小东", order()).await;
+    }
+    ledger.close();
+    drop(ledger);
+    let ledger = open(folder.path());
+    assert_eq!(ledger.registrations().unwrap(), 50);
+    let (plan, registration, ..) = ledger.plan(50).unwrap().unwrap();
+    assert_eq!(plan.state, "searching");
+    assert_eq!(registration.person.name, "王小东");
+    let next = register(&ledger, "later", "王小东", order()).await;
+    assert_eq!(next.id, 51, "numbers go on where they ended");
+}
+
+#[tokio::test]
+async fn nothing_personal_is_readable_on_the_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = open(folder.path());
+    let id = register(&ledger, "visit-4711", "王小东", order()).await.id;
+    searched(&ledger, id, StudyOutcome::Chosen).await;
+    for file in ["forepost.db", "forepost.db-wal"] {
+        let bytes = std::fs::read(folder.path().join(file)).unwrap();
+        for secret in ["王小东", "74401972", "visit-4711", "patientName"] {
+            let found = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
+            assert!(!found, "{secret} stands in {file}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_job_that_fails_undoes_itself_and_not_its_neighbours() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = open(folder.path());
+    let bad = ledger.commit(|writing| {
+        writing.connection.execute("INSERT INTO meta(key, value) VALUES('half', 1)", [])?;
+        Err::<(), _>(LedgerError::Unreadable { what: "test" })
+    });
+    let good = register(&ledger, "v", "王小东", order());
+    let (bad, good) = tokio::join!(bad, good);
+    assert!(matches!(bad, Err(LedgerError::Unreadable { .. })));
+    assert!(good.new);
+    let half = ledger.read(|connection| {
+        let sql = "SELECT count(*) FROM meta WHERE key = 'half'";
+        Ok(connection.query_row(sql, [], |row| row.get::<_, i64>(0))?)
+    });
+    assert_eq!(half.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_registration_sent_again_is_the_same_and_fetches_nothing_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = open(folder.path());
+    let first = register(&ledger, "v", "王小东", order()).await;
+    searched(&ledger, first.id, StudyOutcome::Chosen).await;
+    let study = STUDY.to_owned();
+    ledger.settle_fetch(study, 3, 9, FetchEnd::Here, vec![], NOW).await.unwrap();
+    let again = register(&ledger, "v", "王小东", order()).await;
+    assert_eq!((again.id, again.new, again.state), (first.id, false, PlanState::Ready));
+    assert_eq!(ledger.due_fetches(VISIT, 9, &|_| false).unwrap().len(), 0);
+    let (plan, ..) = ledger.plan(first.id).unwrap().unwrap();
+    assert_eq!(plan.lead_ms, Some(86_400_000));
+}
+
+#[tokio::test]
+async fn a_registration_that_becomes_another_patient_loses_its_links() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = open(folder.path());
+    let id = register(&ledger, "v", "王小东", order()).await.id;
+    searched(&ledger, id, StudyOutcome::Chosen).await;
+    assert_eq!(ledger.linked(&numbers()).unwrap()[0].link, Link::Confirmed);
+    let again = register(&ledger, "v", "李四", order()).await;
+    assert_eq!(again.state, PlanState::Searching);
+    assert_eq!(ledger.linked(&numbers()).unwrap(), vec![], "nothing is found by it any more");
+    assert_eq!(ledger.plan(id).unwrap().unwrap().3[0].link, "apart");
+}
+
+#[tokio::test]
+async fn a_study_is_dropped_when_the_last_who_wanted_it_cancels() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = open(folder.path());
+    let one = register(&ledger, "one", "王小东", order()).await.id;
+    let two = register(&ledger, "two", "王小东", order()).await.id;
+    searched(&ledger, one, StudyOutcome::Chosen).await;
+    searched(&ledger, two, StudyOutcome::Chosen).await;
+    let cancelled = PlanOrder { cancelled: true, ..order() };
+    register(&ledger, "one", "王小东", cancelled).await;
+    assert_eq!(fetch_state(&ledger, FetchState::Waiting), 1, "the other still wants it");
+    register(&ledger, "two", "王小东", cancelled).await;
+    assert_eq!(fetch_state(&ledger, FetchState::Dropped), 1);
+    let back = register(&ledger, "two", "王小东", order()).await;
+    assert_eq!(back.state, PlanState::Searching);
+    searched(&ledger, two, StudyOutcome::Chosen).await;
+    assert_eq!(fetch_state(&ledger, FetchState::Waiting), 1, "wanted again");
+}
+
+#[tokio::test]
+async fn a_plan_is_ready_when_there_is_nothing_to_fetch() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = open(folder.path());
+    let id = register(&ledger, "v", "王小东", order()).await.id;
+    let settled = searched(&ledger, id, StudyOutcome::Own).await;
+    assert_eq!(settled.state, PlanState::Ready);
+    assert!(settled.new);
+}
+
+#[tokio::test]
+async fn an_unanswered_search_is_due_again_and_becomes_the_cause() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = open(folder.path());
+    let id = register(&ledger, "v", "王小东", order()).await.id;
+    for _ in 0..5 {
+        let end = SearchEnd::Failed { fault: "connect".into(), next_at: NOW.plus_ms(10) };
+        let ends = vec![("region".to_owned(), end)];
+        ledger.settle_search(id, &numbers(), ends, vec![], NOW).await.unwrap();
+        assert!(ledger.due_plans(NOW, 9, &|_| false).unwrap().is_empty());
+        assert_eq!(ledger.due_plans(NOW.plus_ms(10), 9, &|_| false).unwrap().len(), 1);
+    }
+    let (plan, _, searches, _) = ledger.plan(id).unwrap().unwrap();
+    assert_eq!(plan.cause.as_deref(), Some("search unanswered"));
+    assert_eq!(searches[0].attempts, 5);
+    assert_eq!(ledger.expire_plans(VISIT.plus_ms(2), 1).await.unwrap(), 1);
+    assert_eq!(ledger.plan(id).unwrap().unwrap().0.state, "not ready");
+}
+
+#[tokio::test]
+async fn what_the_cache_lost_is_fetched_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = open(folder.path());
+    let id = register(&ledger, "v", "王小东", order()).await.id;
+    searched(&ledger, id, StudyOutcome::Chosen).await;
+    let study = STUDY.to_owned();
+    ledger.settle_fetch(study.clone(), 3, 9, FetchEnd::Here, vec![], NOW).await.unwrap();
+    assert_eq!(ledger.fetches_here().unwrap(), vec![(study.clone(), 3)]);
+    ledger.lost(vec![(study, 1)], NOW).await.unwrap();
+    assert_eq!(ledger.due_fetches(NOW, 9, &|_| false).unwrap().len(), 1);
+    assert_eq!(ledger.plan(id).unwrap().unwrap().0.state, "fetching");
+}
+
+#[tokio::test]
+async fn the_first_header_can_part_one_registration_and_keep_another() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = open(folder.path());
+    let one = register(&ledger, "one", "王小东", order()).await.id;
+    let two = register(&ledger, "two", "李四", order()).await.id;
+    searched(&ledger, one, StudyOutcome::Chosen).await;
+    searched(&ledger, two, StudyOutcome::Chosen).await;
+    let judged = |registration, link| Judged { registration, link, words: "words".into() };
+    let links = vec![judged(one, Link::Confirmed), judged(two, Link::Apart)];
+    let study = STUDY.to_owned();
+    ledger.settle_fetch(study, 3, 9, FetchEnd::Here, links, NOW).await.unwrap();
+    for (id, outcome) in [(one, "chosen"), (two, "apart")] {
+        let (plan, _, _, studies) = ledger.plan(id).unwrap().unwrap();
+        assert_eq!((studies[0].outcome.as_str(), plan.state.as_str()), (outcome, "ready"));
+    }
+}
+
+#[tokio::test]
+async fn a_closed_ledger_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = open(folder.path());
+    ledger.close();
+    let arriving = Arriving { body: None, onward: Vec::new(), caller: "his".into() };
+    let late = ledger.register(registration("v", "王"), arriving, order(), NOW).await;
+    assert!(matches!(late, Err(LedgerError::Closed)));
+}
+
+#[tokio::test]
+async fn what_waits_is_taken_up_unless_its_sender_has_changed_it_since() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = open(folder.path());
+    let unread = PlanOrder { searchable: false, ..order() };
+    for visit in ["a", "b"] {
+        let state = register(&ledger, visit, "王小东", unread).await.state;
+        assert_eq!(state, PlanState::NoIdentifier);
+    }
+    register(&ledger, "c", "王小东", order()).await;
+    let waiting = ledger.plans_without_identifier(0).unwrap();
+    let ids: Vec<i64> = waiting.iter().map(|one| one.id).collect();
+    assert_eq!(ids, [1, 2], "the third one waits for nothing");
+    assert_eq!(ledger.plans_without_identifier(1).unwrap().len(), 1);
+    register(&ledger, "b", "王小东", PlanOrder { cancelled: true, ..unread }).await;
+    let mut states = Vec::new();
+    for one in waiting {
+        let taken = ledger.take_up(one, "forepost".into(), order(), NOW).await.unwrap();
+        states.push(taken.map(|registered| registered.state));
+    }
+    assert_eq!(states, [Some(PlanState::Searching), None]);
+    assert_eq!(ledger.plan(2).unwrap().unwrap().0.state, "cancelled", "the sender's word counts");
+}
+
+#[tokio::test]
+async fn a_writer_that_has_ended_tells_who_waits_for_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = open(folder.path());
+    let ended = ledger.commit(|_| -> Result<(), LedgerError> { panic!("on purpose") }).await;
+    assert!(matches!(ended, Err(LedgerError::Closed)), "{ended:?}");
+    let after = ledger.commit_first(|_| Ok(())).await;
+    assert!(matches!(after, Err(LedgerError::Closed)), "{after:?}");
+}

@@ -1,0 +1,259 @@
+//! From a registration to studies that are here before the visit.
+//!
+//! For: a doctor who never waits. Always holds: a plan ends, as ready, not ready with its one
+//! cause, cancelled or over, whatever dies in between, because every step is settled in the ledger
+//! before the next begins; a study is fetched once for all who want it and only what is missing of
+//! it; what contradicts the patient's identity is linked to nobody. On disk: rows of the ledger
+//! (`plan`, `search`, `considered`, `fetch`, `place`); the claims of what is under way live in
+//! memory only, so that a restart simply finds the work still due. Refused: a queue of jobs in
+//! memory, which a power cut empties; a state "in progress" on disk, which somebody must repair
+//! after a crash. Start at [`Prefetch::run`]; then `search.rs`, `fetch.rs`, `keeper.rs`.
+
+pub mod choice;
+pub mod guard;
+pub mod names;
+
+mod fetch;
+mod keeper;
+mod order;
+mod score;
+mod search;
+mod source;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use forepost_cache::{Cache, Uid};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::breaker::{Breaker, Permit};
+use crate::fault::{Fault, Retry};
+use crate::ledger::{Ledger, LedgerError};
+use crate::limits::{FETCHES_MAX, RETRY_MS_MAX, RETRY_MS_MIN, SEARCHES_MAX};
+use crate::model::{Registration, Time, UtcOffset};
+use choice::Rules;
+
+pub use source::{Lane, Piece, Source, Work};
+
+/// Milliseconds between two looks at the ledger while work is due but cannot start.
+const LOOK_AGAIN_MS: i64 = 200;
+
+/// Milliseconds between two looks when nothing is due.
+const IDLE_MS: i64 = 60_000;
+
+/// What the flow is built with.
+pub struct Parts {
+    /// The disk of record.
+    pub ledger: Ledger,
+    /// Where studies are kept.
+    pub cache: Cache,
+    /// In the order of preference.
+    pub sources: Vec<Arc<dyn Source>>,
+    /// What is chosen.
+    pub rules: Rules,
+    /// The hospital's wall clock, for ages and look-back.
+    pub offset: UtcOffset,
+    /// Milliseconds after the visit at which a plan that is not ready ends.
+    pub grace_ms: i64,
+    /// The machine's clock.
+    pub clock: fn() -> Time,
+}
+
+/// The flow.
+pub struct Prefetch {
+    parts: Parts,
+    wake: Notify,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+    searching: Mutex<HashSet<i64>>,
+    fetching: Mutex<HashSet<String>>,
+    breakers: Mutex<HashMap<String, Breaker>>,
+}
+
+impl Prefetch {
+    /// Builds the flow; nothing runs before [`Prefetch::run`].
+    pub fn new(parts: Parts) -> Arc<Prefetch> {
+        Arc::new(Prefetch {
+            parts,
+            wake: Notify::new(),
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            searching: Mutex::default(),
+            fetching: Mutex::default(),
+            breakers: Mutex::default(),
+        })
+    }
+
+    /// Whether some source understands one of the registration's identifiers. Without any source
+    /// there is nothing to understand, and a plan is ready with nothing.
+    pub fn understands(&self, registration: &Registration) -> bool {
+        self.parts.sources.is_empty()
+            || self.parts.sources.iter().any(|source| source.understands(registration))
+    }
+
+    /// Searches and fetches under way.
+    pub fn under_way(&self) -> usize {
+        lock(&self.searching).len() + lock(&self.fetching).len()
+    }
+
+    /// Says that the ledger has something new.
+    pub fn wake(&self) {
+        self.wake.notify_one();
+    }
+
+    /// Looks at the plans to come and fetches again what the cache has lost, then works until
+    /// [`Prefetch::stop`].
+    pub async fn run(self: Arc<Self>) {
+        if let Err(error) = self.recheck().await {
+            log::error!("comparing plans with the cache: {error}");
+        }
+        let mut expired_at = Time(i64::MIN);
+        while !self.stop.is_cancelled() {
+            let now = (self.parts.clock)();
+            if now.since_ms(expired_at) >= IDLE_MS {
+                expired_at = now;
+                self.expire(now).await;
+            }
+            let wait = match self.start_what_is_due(now) {
+                Ok(wait) => wait,
+                Err(error) => {
+                    log::error!("reading what is due: {error}");
+                    LOOK_AGAIN_MS
+                }
+            };
+            let wait = Duration::from_millis(wait.clamp(1, IDLE_MS) as u64);
+            tokio::select! {
+                () = self.wake.notified() => {}
+                () = tokio::time::sleep(wait) => {}
+                () = self.stop.cancelled() => {}
+            }
+        }
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    /// Starts nothing more and asks what is under way to end; [`Prefetch::run`] returns when it
+    /// has.
+    pub fn stop(&self) {
+        self.stop.cancel();
+    }
+
+    /// Compares what the ledger says is here with what the cache has: after a start,
+    /// a rebuild or an eviction.
+    pub async fn recheck(&self) -> Result<(), LedgerError> {
+        let lost: Vec<(String, u32)> = self
+            .parts
+            .ledger
+            .fetches_here()?
+            .into_iter()
+            .filter_map(|(study, expected)| {
+                let here = Uid::try_from(study.as_str())
+                    .map_or(0, |uid| self.parts.cache.instances_here(&uid));
+                (here < expected).then_some((study, here))
+            })
+            .collect();
+        if lost.is_empty() {
+            return Ok(());
+        }
+        let studies = lost.len();
+        log::warn!(studies; "studies are not whole in the cache and are fetched again");
+        self.parts.ledger.lost(lost, (self.parts.clock)()).await
+    }
+
+    /// Starts due work as far as there is room. Returns the milliseconds to wait before the next
+    /// look, unless something wakes the loop.
+    fn start_what_is_due(self: &Arc<Self>, now: Time) -> Result<i64, LedgerError> {
+        let room = SEARCHES_MAX.saturating_sub(lock(&self.searching).len());
+        if room > 0 {
+            let claimed = |id| lock(&self.searching).contains(&id);
+            for plan in self.parts.ledger.due_plans(now, room, &claimed)? {
+                lock(&self.searching).insert(plan.id);
+                self.tasks.spawn(Arc::clone(self).search(plan));
+            }
+        }
+        let room = FETCHES_MAX.saturating_sub(lock(&self.fetching).len());
+        if room > 0 {
+            let claimed = |study: &str| lock(&self.fetching).contains(study);
+            for fetch in self.parts.ledger.due_fetches(now, room, &claimed)? {
+                lock(&self.fetching).insert(fetch.study.clone());
+                self.tasks.spawn(Arc::clone(self).fetch(fetch));
+            }
+        }
+        let next = self.parts.ledger.next_due()?;
+        Ok(next.map_or(IDLE_MS, |next| next.since_ms(now).max(LOOK_AGAIN_MS)))
+    }
+
+    async fn expire(&self, now: Time) {
+        match self.parts.ledger.expire_plans(now, self.parts.grace_ms).await {
+            Ok(0) => {}
+            Ok(ended) => log::warn!(plans = ended; "plans ended unready after their visit"),
+            Err(error) => log::error!("ending plans after their visit: {error}"),
+        }
+    }
+
+    fn permit(&self, source: &str, now: Time) -> Permit {
+        lock(&self.breakers).entry(source.to_owned()).or_default().permit(now)
+    }
+
+    /// Tells the breaker how a request ended. Only the source's own faults count: what our disk
+    /// or a stop did to a request says nothing about the source.
+    fn tell_breaker(&self, source: &str, result: Result<(), &Fault>, now: Time) {
+        let mut breakers = lock(&self.breakers);
+        let breaker = breakers.entry(source.to_owned()).or_default();
+        match result {
+            Ok(()) => breaker.answered(),
+            Err(fault) if fault.blame == crate::fault::Blame::Peer => {
+                if breaker.failed(now) {
+                    let source = source.to_owned();
+                    metrics::counter!("prefetch_breaker_opened_total", "source" => source.clone())
+                        .increment(1);
+                    let source = source.as_str();
+                    log::warn!(source, fault:% = fault; "source rests after faults in a row");
+                }
+            }
+            Err(_) => {}
+        }
+    }
+
+    fn source(&self, name: &str) -> Option<&Arc<dyn Source>> {
+        self.parts.sources.iter().find(|source| source.name() == name)
+    }
+}
+
+/// When a failed step is tried again: doubling from [`RETRY_MS_MIN`] to [`RETRY_MS_MAX`], spread
+/// by `salt` so that what failed together does not return together; never before the wait that
+/// the peer asked for.
+fn retry_at(now: Time, attempts: u32, retry: Retry, salt: u64) -> Time {
+    let doubled = RETRY_MS_MIN.saturating_mul(1 << attempts.min(16)).min(RETRY_MS_MAX);
+    let spread = doubled / 2 + (salt % (doubled as u64 / 2 + 1)) as i64;
+    let wait = match retry {
+        Retry::Later => spread,
+        Retry::AfterMs(asked) => spread.max(asked.min(RETRY_MS_MAX)),
+        Retry::Never => RETRY_MS_MAX,
+    };
+    now.plus_ms(wait)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("nothing panics while it holds one of the flow's sets")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_grow_stay_bounded_and_respect_the_peer() {
+        for attempts in 0..40 {
+            for salt in [0, 1, 12_345, u64::MAX] {
+                let wait = retry_at(Time(0), attempts, Retry::Later, salt).0;
+                assert!((RETRY_MS_MIN / 2..=RETRY_MS_MAX).contains(&wait));
+            }
+        }
+        assert!(retry_at(Time(0), 0, Retry::AfterMs(60_000), 0).0 >= 60_000);
+        assert_eq!(retry_at(Time(0), 0, Retry::AfterMs(i64::MAX), 0).0, RETRY_MS_MAX);
+    }
+}

@@ -1,0 +1,137 @@
+//! One search of one plan: ask, choose, settle.
+
+use std::sync::Arc;
+
+use forepost_cache::Uid;
+use tokio::task::JoinSet;
+
+use super::choice;
+use super::{Prefetch, lock, retry_at};
+use crate::breaker::Permit;
+use crate::fault::Fault;
+use crate::ledger::{ClaimedPlan, Considered, SearchEnd};
+use crate::model::{FoundStudy, PlanState, Registration, StudyOutcome, Time};
+
+impl Prefetch {
+    /// Asks every source that has not answered this plan yet, and settles what they said.
+    pub(super) async fn search(self: Arc<Self>, plan: ClaimedPlan) {
+        let id = plan.id;
+        if let Err(error) = self.search_and_settle(plan).await {
+            log::error!(plan = id; "settling a search: {error}");
+        }
+        lock(&self.searching).remove(&id);
+        self.wake();
+    }
+
+    async fn search_and_settle(&self, plan: ClaimedPlan) -> Result<(), Fault> {
+        let registration = Arc::new(plan.registration);
+        let answers = self.ask(&plan.answered, &registration).await;
+        let now = (self.parts.clock)();
+        // What earlier answers brought counts once for every place that named it.
+        let mut found: Vec<FoundStudy> = plan
+            .found
+            .into_iter()
+            .flat_map(|(study, places)| {
+                places.into_iter().map(move |place| FoundStudy { place, ..study.clone() })
+            })
+            .collect();
+        let mut ends = Vec::new();
+        for (source, answer) in answers {
+            let end = match answer {
+                Ok(studies) => {
+                    found.extend(studies);
+                    SearchEnd::Answered
+                }
+                Err(fault) => {
+                    let attempts = plan.unanswered.get(&source).copied().unwrap_or(0);
+                    let next_at = retry_at(now, attempts, fault.retry, plan.id as u64 * 31);
+                    SearchEnd::Failed { fault: fault.to_string(), next_at }
+                }
+            };
+            ends.push((source, end));
+        }
+        let considered = self.consider(&registration, found, now);
+        let chosen = considered.iter().filter(|c| c.outcome == StudyOutcome::Chosen).count();
+        let (all, asked) = (considered.len(), ends.len());
+        let numbers = &registration.identifiers;
+        let ledger = &self.parts.ledger;
+        let settled = ledger.settle_search(plan.id, numbers, ends, considered, now).await?;
+        log::info!(
+            plan = plan.id, sources = asked, found = all, chosen, state = settled.state.name();
+            "plan searched"
+        );
+        if settled.state == PlanState::Ready {
+            note_ready(plan.id, settled.lead_ms);
+        }
+        Ok(())
+    }
+
+    /// All sources at once; one that rests answers with its fault without being asked.
+    async fn ask(
+        &self,
+        answered: &[String],
+        registration: &Arc<Registration>,
+    ) -> Vec<(String, Result<Vec<FoundStudy>, Fault>)> {
+        let now = (self.parts.clock)();
+        let since = self.parts.rules.since(now.wall(self.parts.offset).date());
+        let mut requests = JoinSet::new();
+        let mut answers = Vec::new();
+        for source in &self.parts.sources {
+            let name = source.name().to_owned();
+            if answered.contains(&name) {
+                continue;
+            }
+            if let Permit::Rest(until) = self.permit(&name, now) {
+                let fault = Fault::peer("resting", "the source rests after faults in a row")
+                    .after_ms(until.since_ms(now));
+                answers.push((name, Err(fault)));
+                continue;
+            }
+            let (source, registration) = (Arc::clone(source), Arc::clone(registration));
+            requests.spawn(async move {
+                let answer = source.search(&registration, since).await;
+                (name, answer)
+            });
+        }
+        while let Some(ended) = requests.join_next().await {
+            // A panic in a door is that request's failure, and the breaker never hears of it.
+            let Ok((name, answer)) = ended else { continue };
+            let told = answer.as_ref().map(|_| ());
+            self.tell_breaker(&name, told, (self.parts.clock)());
+            answers.push((name, answer));
+        }
+        answers
+    }
+
+    fn consider(
+        &self,
+        registration: &Registration,
+        found: Vec<FoundStudy>,
+        now: Time,
+    ) -> Vec<Considered> {
+        let today = now.wall(self.parts.offset).date();
+        let here = |uid: &Uid| self.parts.cache.instances_here(uid) > 0;
+        let (person, department) = (&registration.person, &registration.department);
+        // A registration names no examination; orders come later, by `checkAgain` (3.3).
+        choice::choose(person, department, &[], found, &self.parts.rules, today, &here)
+            .into_iter()
+            .map(|considered| Considered {
+                why: considered.explanation(),
+                study: considered.study,
+                places: considered.places,
+                outcome: considered.outcome,
+                link: considered.link,
+                score: considered.score,
+            })
+            .collect()
+    }
+}
+
+/// The headline figure: how long before the visit everything was here.
+pub(super) fn note_ready(plan: i64, lead_ms: Option<i64>) {
+    let lead_ms = lead_ms.unwrap_or(0);
+    let when = if lead_ms >= 0 { "before" } else { "after" };
+    metrics::counter!("plans_ready_total", "visit" => when).increment(1);
+    metrics::histogram!("plan_lead_seconds").record(lead_ms as f64 / 1000.0);
+    log::info!(plan, lead_ms; "plan ready");
+}

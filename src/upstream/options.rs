@@ -1,0 +1,146 @@
+//! What is configured of a DICOMweb source.
+
+use std::num::{NonZeroU64, NonZeroUsize};
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+use super::limits::{CONNECT_WAIT, HEAD_WAIT, IDLE_WAIT, SEARCH_WAIT};
+use crate::model::IdentifierKind;
+use crate::seal::rsa::RsaFault;
+
+/// A DICOMweb source.
+#[derive(Debug, Clone)]
+pub struct DicomwebOptions {
+    /// Its name in the configuration, in logs and in metrics.
+    pub name: String,
+    /// Where its services begin, `http` or `https`, without user and query: `{base_url}/studies`
+    /// is the search.
+    pub base_url: String,
+    /// Whether it only answers searches, and the studies lie where its Retrieve URLs point.
+    pub index: bool,
+    /// The numbers by which it knows patients. The first one that a registration has is asked for.
+    pub patient_keys: Vec<PatientKey>,
+    /// Headers for the source's own origin: credentials, tenant.
+    pub headers: Vec<(String, SecretString)>,
+    /// Other origins to which its Retrieve URLs may lead.
+    pub hosts: Vec<Host>,
+    /// Certificates (PEM) trusted besides the public authorities; may be several, may be empty.
+    pub authorities_pem: String,
+    /// Shown to the source's own origin only.
+    pub client_certificate: Option<ClientCertificate>,
+    /// Timeouts.
+    pub waits: Waits,
+    /// Requests at a time.
+    pub parallel: NonZeroUsize,
+    /// Bytes of objects a second, over all requests.
+    pub bytes_per_second: Option<NonZeroU64>,
+    /// Bytes of one object.
+    pub object_bytes_max: u64,
+}
+
+/// How a source knows patients.
+#[derive(Debug, Clone)]
+pub struct PatientKey {
+    /// The number of the registration.
+    pub kind: IdentifierKind,
+    /// What is done to it.
+    pub transform: Transform,
+    /// What is asked for: `{}` stands for the transformed number, once.
+    pub template: String,
+    /// Issuer of Patient ID (0010,0021), asked for as well.
+    pub issuer: Option<String>,
+}
+
+/// What is done to a number before a source sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transform {
+    /// Nothing.
+    Plain,
+    /// SHA-256 of its UTF-8, as 64 small hexadecimal digits.
+    Sha256Hex,
+}
+
+/// An origin to which Retrieve URLs may lead.
+#[derive(Debug, Clone)]
+pub struct Host {
+    /// `https://host:port`, without a path.
+    pub origin: String,
+    /// Headers for this origin only.
+    pub headers: Vec<(String, SecretString)>,
+}
+
+/// A certificate for mutual TLS.
+#[derive(Debug, Clone)]
+pub struct ClientCertificate {
+    /// The certificate and what leads to its authority, PEM.
+    pub chain_pem: String,
+    /// Its private key, PEM (PKCS #8, PKCS #1 or SEC 1).
+    pub key_pem: SecretString,
+}
+
+/// How long a source is waited for.
+#[derive(Debug, Clone, Copy)]
+pub struct Waits {
+    /// See [`CONNECT_WAIT`].
+    pub connect: Duration,
+    /// See [`HEAD_WAIT`].
+    pub head: Duration,
+    /// See [`IDLE_WAIT`].
+    pub idle: Duration,
+    /// See [`SEARCH_WAIT`].
+    pub search: Duration,
+}
+
+impl Default for Waits {
+    fn default() -> Waits {
+        Waits { connect: CONNECT_WAIT, head: HEAD_WAIT, idle: IDLE_WAIT, search: SEARCH_WAIT }
+    }
+}
+
+/// Why a source cannot be made of its options.
+#[derive(Debug, thiserror::Error)]
+pub enum OptionsError {
+    /// No absolute URL, not http(s), or with user, query or fragment.
+    #[error("base_url is no http or https address without user and query: {got}")]
+    BaseUrl {
+        /// As configured, empty when it may hold a password.
+        got: String,
+    },
+    /// Not `scheme://host[:port]`.
+    #[error("a host is no http or https origin: {got}")]
+    Origin {
+        /// As configured, empty when it may hold a password.
+        got: String,
+    },
+    /// A name or value that HTTP does not allow.
+    #[error("header {name} cannot be sent")]
+    Header {
+        /// Its name.
+        name: String,
+    },
+    /// Without numbers nothing can be searched.
+    #[error("patient_keys is empty")]
+    NoPatientKey,
+    /// `{}` must occur once.
+    #[error("template {template:?} does not hold {{}} exactly once")]
+    Template {
+        /// As configured.
+        template: String,
+    },
+    /// The parts of a token's `sign` do not fit under the platform's key.
+    #[error("sign: {0}")]
+    Sign(#[from] RsaFault),
+    /// A PEM that cannot be read, or holds nothing.
+    #[error("{what} cannot be read as PEM")]
+    Pem {
+        /// Which one.
+        what: &'static str,
+    },
+    /// Certificates and keys that TLS does not take.
+    #[error("the TLS settings do not work")]
+    Tls(#[from] rustls::Error),
+    /// The HTTP client could not be made.
+    #[error("no HTTP client")]
+    Client(#[source] reqwest::Error),
+}

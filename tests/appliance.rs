@@ -1,0 +1,50 @@
+//! The appliance, seen from outside: the real binary between a HIS that pushes and archives that
+//! answer, well or badly. The archive is a real Orthanc; what is served is read by Python's
+//! dicomweb-client and by DCMTK. Every test has its own processes, ports and folders.
+//!
+//! Start reading at `support/forepost.rs`, then `appliance/chain.rs`.
+
+#![allow(clippy::unwrap_used, reason = "the whole crate is tests; a failed unwrap is a failure")]
+
+mod support;
+
+#[path = "appliance/audit.rs"]
+mod audit;
+#[path = "appliance/campaign.rs"]
+mod campaign;
+#[path = "appliance/chain.rs"]
+mod chain;
+#[path = "appliance/ciphers.rs"]
+mod ciphers;
+#[path = "appliance/clouds.rs"]
+mod clouds;
+#[path = "appliance/deliveries.rs"]
+mod deliveries;
+#[path = "appliance/demo.rs"]
+mod demo;
+#[path = "appliance/dictionaries.rs"]
+mod dictionaries;
+#[path = "appliance/doors.rs"]
+mod doors;
+#[path = "appliance/every_way.rs"]
+mod every_way;
+#[path = "appliance/full.rs"]
+mod full;
+#[path = "appliance/keys.rs"]
+mod keys;
+#[path = "appliance/load.rs"]
+mod load;
+#[path = "appliance/model.rs"]
+mod model;
+#[path = "appliance/patients.rs"]
+mod patients;
+#[path = "appliance/power.rs"]
+mod power;
+#[path = "appliance/queue.rs"]
+mod queue;
+#[path = "appliance/register.rs"]
+mod register;
+#[path = "appliance/simulate.rs"]
+mod simulate;
+#[path = "appliance/views.rs"]
+mod views;

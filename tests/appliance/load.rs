@@ -1,0 +1,100 @@
+//! Registrations at the rate of a large hospital's worst minute, while a study arrives.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::support::cloud::Cloud;
+use crate::support::forepost::{Forepost, REGISTER};
+use crate::support::http::Connection;
+use crate::support::orthanc::Orthanc;
+use crate::support::patient::Patient;
+use crate::support::setup::Setup;
+use crate::support::study::Study;
+
+/// Registrations a second.
+const RATE: u32 = 20;
+/// Seconds at that rate.
+const SECONDS: u32 = 60;
+/// How long the slowest of a hundred answers may take.
+const P99_MAX: Duration = Duration::from_millis(20);
+
+#[test]
+fn twenty_registrations_a_second_are_answered_in_time_while_a_study_arrives_under_load() {
+    let arriving = Patient::new(500);
+    // 300 objects of 131 KB, let through at 500 KB/s: 79 s, longer than the load lasts.
+    let study = Study { series: vec![300], side: 256, ..Study::of(&arriving, 500) };
+    let orthanc = Orthanc::with(&[&study]);
+    let cloud = Cloud::before(&orthanc);
+    let key = "[[source.patient_key]]";
+    let slow =
+        cloud.source("region").replace(key, &format!("kilobytes_per_second_max = 500\n{key}"));
+    let forepost = Forepost::start(Setup { log: "info", ..Setup::with(&[slow]) });
+    let registration = arriving.registration(26, 90_000);
+    forepost.accept(&registration);
+    forepost.await_plan(&registration, |plan| plan["studies"][0]["fetch"]["expected"] == 300);
+    let stop = AtomicBool::new(false);
+    let (mut times, disk) = std::thread::scope(|scope| {
+        let disk = scope.spawn(|| disk_alone(&forepost.data().join("probe"), &stop));
+        let times = push(&forepost);
+        stop.store(true, Ordering::SeqCst);
+        (times, disk.join().unwrap())
+    });
+    let plan = forepost.plan(&registration);
+    assert_eq!(plan["state"], "fetching", "the study arrived all the while: {plan:#}");
+    assert_eq!(forepost.metric("registrations_kept"), f64::from(RATE * SECONDS) + 1.0);
+    let (p50, p99, slowest) =
+        (share(&mut times, 50), share(&mut times, 99), share(&mut times, 100));
+    println!("answers: p50 {p50:?}, p99 {p99:?}, slowest {slowest:?}; {disk}");
+    assert!(p99 < P99_MAX, "p99 is {p99:?}, allowed is {P99_MAX:?}; {disk}");
+}
+
+/// The time that so many of a hundred stay below.
+fn share(times: &mut [Duration], percent: usize) -> Duration {
+    times.sort_unstable();
+    times[(times.len() - 1) * percent / 100]
+}
+
+/// What the machine itself gave meanwhile, five times a second: a failure says whether the disk or
+/// other people's work was to blame.
+fn disk_alone(path: &Path, stop: &AtomicBool) -> String {
+    let mut file = File::create(path).unwrap();
+    let (mut syncs, mut delays) = (Vec::new(), Vec::new());
+    let pause = Duration::from_millis(200);
+    while !stop.load(Ordering::SeqCst) {
+        let begun = Instant::now();
+        std::thread::sleep(pause);
+        delays.push(begun.elapsed().saturating_sub(pause));
+        let begun = Instant::now();
+        file.write_all(&[0; 4096]).and_then(|()| file.sync_data()).unwrap();
+        syncs.push(begun.elapsed());
+    }
+    format!(
+        "meanwhile a bare 4 KB sync took p50 {:?}, p99 {:?}, and a sleeper woke late by p99 {:?}",
+        share(&mut syncs, 50),
+        share(&mut syncs, 99),
+        share(&mut delays, 99)
+    )
+}
+
+/// Sends one registration every 50 ms on one connection, as a HIS does; gives the times of answer,
+/// counted from when each was due, so that a slow answer also counts for those behind it.
+fn push(forepost: &Forepost) -> Vec<Duration> {
+    let mut connection = Connection::open(&forepost.hospital()).unwrap();
+    let begun = Instant::now();
+    let mut times = Vec::new();
+    for number in 0..RATE * SECONDS {
+        let registration = Patient::new(501 + number).registration(26, i64::from(number));
+        forepost.keep_secret(crate::support::patient::personal(&registration));
+        let body = registration.to_string();
+        let due = begun + Duration::from_secs(1) / RATE * number;
+        std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        let json = [("Content-Type", "application/json")];
+        let reply = connection.ask("POST", REGISTER, &json, body.as_bytes()).unwrap();
+        times.push(due.elapsed());
+        assert_eq!((reply.status, &reply.json()["code"]), (200, &serde_json::json!(200)));
+    }
+    times
+}
