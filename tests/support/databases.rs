@@ -207,7 +207,9 @@ impl Database {
 
     fn command(&self, name: &str) -> Command {
         let mut command = Command::new(program(name));
-        command.current_dir(self.folder.path());
+        // MariaDB deletes every temporary table that it finds at its start: in a shared folder
+        // those of a server beside it.
+        command.current_dir(self.folder.path()).env("TMPDIR", self.folder.path());
         if let Some((user, group)) = account(self.system) {
             command.uid(user).gid(group);
         }
@@ -226,8 +228,9 @@ impl Drop for Database {
 }
 
 fn check(output: Output) {
-    let words = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{words}");
+    let (told, words) = (&output.stdout, &output.stderr);
+    let [told, words] = [told, words].map(|bytes| String::from_utf8_lossy(bytes));
+    assert!(output.status.success(), "{}\n{words}\n{told}", output.status);
 }
 
 /// Debian keeps PostgreSQL's programs in a folder of their version.
