@@ -46,7 +46,7 @@ pub use deliveries::{
 };
 pub use dictionaries::{CopyShown, DictionaryShown, NewCopy};
 pub use evidence::{Chain, Evidence};
-pub use fetches::{ClaimedFetch, FetchEnd, Judged, Want};
+pub use fetches::{ClaimedFetch, FetchEnd, Judged, Standing, Want};
 pub use keys::{KeyFault, load_or_make as load_or_make_keys};
 pub use mappings::{MappingShown, StandardCode};
 pub use plans::{

@@ -150,7 +150,7 @@ async fn a_registration_sent_again_is_the_same_and_fetches_nothing_twice() {
     ledger.settle_fetch(study, 3, 9, FetchEnd::Here, vec![], NOW).await.unwrap();
     let again = register(&ledger, "v", "王小东", order()).await;
     assert_eq!((again.id, again.new, again.state), (first.id, false, PlanState::Ready));
-    assert_eq!(ledger.due_fetches(VISIT, 9, &|_| false).unwrap().len(), 0);
+    assert_eq!(ledger.due_fetches(VISIT, 9, &|_| false, &[]).unwrap().len(), 0);
     let (plan, ..) = ledger.plan(first.id).unwrap().unwrap();
     assert_eq!(plan.lead_ms, Some(86_400_000));
 }
@@ -226,7 +226,7 @@ async fn what_the_cache_lost_is_fetched_again() {
     ledger.settle_fetch(study.clone(), 3, 9, FetchEnd::Here, vec![], NOW).await.unwrap();
     assert_eq!(ledger.fetches_here().unwrap(), vec![(study.clone(), 3)]);
     ledger.lost(vec![(study, 1)], NOW).await.unwrap();
-    assert_eq!(ledger.due_fetches(NOW, 9, &|_| false).unwrap().len(), 1);
+    assert_eq!(ledger.due_fetches(NOW, 9, &|_| false, &[]).unwrap().len(), 1);
     assert_eq!(ledger.plan(id).unwrap().unwrap().0.state, "fetching");
 }
 

@@ -82,9 +82,7 @@ impl Prefetch {
                 continue;
             }
             if let Permit::Rest(until) = self.permit(&name, now) {
-                let fault = Fault::peer("resting", "the source rests after faults in a row")
-                    .after_ms(until.since_ms(now));
-                answers.push((name, Err(fault)));
+                answers.push((name, Err(super::resting(until, now))));
                 continue;
             }
             let (source, registration) = (Arc::clone(source), Arc::clone(registration));
