@@ -224,7 +224,10 @@ impl Prefetch {
         let (flow, uid) = (Arc::clone(self), study.clone());
         let read = tokio::task::spawn_blocking(move || {
             let standing = flow.parts.ledger.standing(uid.as_str())?;
-            Ok::<_, LedgerError>((standing, flow.parts.cache.instances_here(&uid)))
+            // The study itself, not its search row: a folder that somebody deleted has one.
+            let here = flow.parts.cache.study(&uid).ok().flatten();
+            let here = here.map_or(0, |study| study.instances().len() as u32);
+            Ok::<_, LedgerError>((standing, here))
         });
         let (standing, here) = read
             .await

@@ -11,13 +11,14 @@ use std::time::{Duration, Instant};
 
 use crate::clouds::check_whole;
 use crate::support::cloud::{Act, Asked, Cloud, Step};
+use crate::support::evidence::{self, campaign_seed, campaign_time};
 use crate::support::forepost::Forepost;
 use crate::support::http::{self, Reply};
 use crate::support::orthanc::Orthanc;
 use crate::support::patient::Patient;
 use crate::support::setup::Setup;
 use crate::support::study::Study;
-use crate::support::wait_for;
+use crate::support::{Dice, wait_for};
 
 /// An appliance whose callers may have sources asked for studies that nobody registered.
 fn asking(sources: &[String]) -> Setup {
@@ -306,4 +307,190 @@ fn a_source_that_hangs_takes_no_turn_of_another() {
     forepost.accept(&registration);
     forepost.await_state(&registration, "ready");
     check_whole(&forepost, &quick);
+}
+
+/// Fewer rounds than this prove nothing.
+const ROUNDS_MIN: u32 = 40;
+/// Studies in the archive; every other one is of a patient who is registered.
+const STUDIES: u64 = 16;
+
+/// Studies that are opened, lost and fetched again in random order, while the source breaks off
+/// and the appliance dies. The model is what the studies were made of.
+struct Lives {
+    seed: u64,
+    dice: Dice,
+    studies: Vec<Study>,
+    cloud: Cloud,
+    _orthanc: Orthanc,
+    began: Instant,
+    rounds: u32,
+    kills: u32,
+    whole: u32,
+    broken: u32,
+}
+
+/// What is opened, and how.
+#[derive(Clone)]
+struct Open {
+    study: Study,
+    form: u64,
+}
+
+impl Open {
+    fn ask(&self, address: &str) -> std::io::Result<Reply> {
+        let one = &self.study.objects()[self.study.series[0] / 2];
+        let series = format!("{}/series/{}", path(&self.study), one.series);
+        let target = match self.form {
+            0 | 1 => path(&self.study),
+            2 => series,
+            3 => format!("{series}/instances/{}", one.sop),
+            _ => format!("{}/metadata", path(&self.study)),
+        };
+        http::ask(address, "GET", &target, &[], b"")
+    }
+
+    /// An answer that looks whole is.
+    fn check(&self, reply: &Reply) {
+        let first: Vec<_> = self.study.objects();
+        match self.form {
+            0 | 1 => check_objects(reply, &self.study),
+            2 => {
+                let series = Study { series: vec![self.study.series[0]], ..self.study.clone() };
+                check_objects(reply, &series);
+            }
+            3 => assert!(objects(reply) == [first[self.study.series[0] / 2].bytes.clone()]),
+            _ => assert_eq!(reply.json().as_array().unwrap().len(), self.study.instances()),
+        }
+    }
+}
+
+impl Lives {
+    fn new() -> Lives {
+        let seed = campaign_seed();
+        let study = |n: u64| {
+            let series = vec![6 + n as usize % 7, 3];
+            Study { series, side: 64, ..Study::of(&Patient::new(850 + n as u32), 85_000 + n) }
+        };
+        let studies: Vec<Study> = (0..STUDIES).map(study).collect();
+        let orthanc = Orthanc::with(&studies.iter().collect::<Vec<_>>());
+        let cloud = Cloud::before(&orthanc);
+        let mut dice = Dice::new(seed ^ 0xc10d);
+        cloud.behave(move |asked| match dice.below(30) {
+            0 => Act::status(500),
+            1..=3 if asked.retrieves() => Act::Cut(dice.below(60_000) as usize),
+            4..=8 => Act::Later(Duration::from_millis(dice.below(60)), Box::new(Act::Pass)),
+            _ => Act::Pass,
+        });
+        let (began, dice) = (Instant::now(), Dice::new(seed));
+        let (rounds, kills, whole, broken) = (0, 0, 0, 0);
+        Lives { seed, dice, studies, cloud, _orthanc: orthanc, began, rounds, kills, whole, broken }
+    }
+
+    fn goes_on(&self) -> bool {
+        self.began.elapsed() < campaign_time() || self.rounds < ROUNDS_MIN
+    }
+
+    /// Several open studies at once, and now and then the appliance dies meanwhile.
+    fn round(&mut self, forepost: &mut Forepost) {
+        self.rounds += 1;
+        let popular = self.dice.below(STUDIES) as usize;
+        let opens: Vec<Open> = (0..2 + self.dice.below(4))
+            .map(|_| {
+                let other = self.dice.below(STUDIES) as usize;
+                let at = if self.dice.below(2) == 0 { popular } else { other };
+                Open { study: self.studies[at].clone(), form: self.dice.below(5) }
+            })
+            .collect();
+        let dies = self.dice.below(4) == 0;
+        let life = Duration::from_millis(self.dice.below(150));
+        let (address, pid) = (forepost.hospital(), forepost.process_id());
+        let replies: Vec<_> = thread::scope(|scope| {
+            if dies {
+                scope.spawn(move || {
+                    thread::sleep(life);
+                    // SAFETY: kill takes two numbers; the process is our own child, not waited for.
+                    unsafe { libc::kill(pid, libc::SIGKILL) };
+                });
+            }
+            let ask = |open: &Open| {
+                let (open, address) = (open.clone(), address.clone());
+                scope.spawn(move || open.ask(&address))
+            };
+            let asks: Vec<_> = opens.iter().map(ask).collect();
+            asks.into_iter().map(|one| one.join().unwrap()).collect()
+        });
+        for (open, reply) in opens.iter().zip(replies) {
+            match reply {
+                Ok(reply) if reply.status == 200 => {
+                    open.check(&reply);
+                    self.whole += 1;
+                }
+                Ok(reply) => {
+                    assert!([500, 502, 503].contains(&reply.status), "{}", reply.text());
+                    self.broken += 1;
+                }
+                Err(_) => self.broken += 1,
+            }
+        }
+        if dies {
+            forepost.kill();
+            self.kills += 1;
+            self.lose(forepost);
+            forepost.restart();
+        } else if self.dice.below(8) == 0 {
+            assert_eq!(forepost.stop().code(), Some(0));
+            self.lose(forepost);
+            forepost.restart();
+        }
+    }
+
+    /// Some studies are gone while nothing runs: a disk was changed, or somebody made room.
+    fn lose(&mut self, forepost: &Forepost) {
+        for _ in 0..6 {
+            let study = &self.studies[self.dice.below(STUDIES) as usize];
+            let _ = std::fs::remove_dir_all(forepost.study_folder(&study.uid()));
+        }
+    }
+
+    /// With a source that is well, everything opens.
+    fn check_end(&self, forepost: &Forepost) {
+        self.cloud.behave(|_| Act::Pass);
+        for study in &self.studies {
+            let reply = wait_for(Duration::from_secs(90), || {
+                let reply = http::ask(&forepost.hospital(), "GET", &path(study), &[], b"").ok()?;
+                (reply.status == 200).then_some(reply)
+            });
+            check_objects(&reply.expect("a study opens at last"), study);
+            check_whole(forepost, study);
+        }
+    }
+}
+
+impl Drop for Lives {
+    fn drop(&mut self) {
+        let rows = [
+            ("seed", self.seed.to_string()),
+            ("rounds", self.rounds.to_string()),
+            ("rounds in which the appliance was killed", self.kills.to_string()),
+            ("seconds", self.began.elapsed().as_secs().to_string()),
+            ("answers that were whole, compared", self.whole.to_string()),
+            ("answers that broke off or were refused", self.broken.to_string()),
+            ("failures", u32::from(thread::panicking()).to_string()),
+        ];
+        evidence::write("campaign_open", &rows);
+    }
+}
+
+#[test]
+fn campaign_open() {
+    let mut lives = Lives::new();
+    let mut forepost = Forepost::start(asking(&[lives.cloud.source("region")]));
+    for n in (0..STUDIES as u32).step_by(2) {
+        forepost.accept(&Patient::new(850 + n).registration(26, i64::from(n)));
+    }
+    while lives.goes_on() {
+        lives.round(&mut forepost);
+    }
+    lives.check_end(&forepost);
+    assert!(lives.whole > ROUNDS_MIN && lives.kills > 0, "{} whole", lives.whole);
 }
