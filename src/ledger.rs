@@ -20,6 +20,7 @@ mod evidence;
 mod fetches;
 mod keys;
 mod mappings;
+mod ordered;
 mod plans;
 mod queue;
 mod registrations;
@@ -49,6 +50,7 @@ pub use evidence::{Chain, Evidence};
 pub use fetches::{ClaimedFetch, FetchEnd, Judged, Want};
 pub use keys::{KeyFault, load_or_make as load_or_make_keys};
 pub use mappings::{MappingShown, StandardCode};
+pub use ordered::{Call, Ordered};
 pub use plans::{
     ClaimedPlan, Considered, FetchShown, PlanShown, SearchEnd, SearchShown, Settled, StudyShown,
 };

@@ -36,6 +36,8 @@ mod keys;
 mod load;
 #[path = "appliance/model.rs"]
 mod model;
+#[path = "appliance/ordered.rs"]
+mod ordered;
 #[path = "appliance/patients.rs"]
 mod patients;
 #[path = "appliance/power.rs"]

@@ -6,6 +6,14 @@ use super::plans::{Considered, Settled, ids, refresh};
 use super::{Ledger, LedgerError, registrations};
 use crate::model::{Link, Person, Place, Time};
 
+/// Whether the first header contradicted this registration. What a source says of the study then
+/// counts no more, for as long as the registration is of the same patient.
+pub(super) const CONTRADICTED: &str = "
+ALTER TABLE considered ADD COLUMN contradicted INTEGER NOT NULL DEFAULT 0;
+UPDATE considered SET contradicted = 1 WHERE outcome = 'apart'
+  AND EXISTS(SELECT 1 FROM fetch f WHERE f.study = considered.study AND f.state = 'apart');
+";
+
 /// A fetch whose turn it is.
 pub struct ClaimedFetch {
     /// Study Instance UID.
@@ -151,7 +159,8 @@ impl Ledger {
             if let FetchEnd::Apart { reason } = &end {
                 connection
                     .prepare_cached(
-                        "UPDATE considered SET outcome = 'apart', link = 'apart', why = ?2
+                        "UPDATE considered SET outcome = 'apart', link = 'apart', why = ?2,
+                           contradicted = 1
                          WHERE study = ?1 AND outcome = 'chosen'",
                     )?
                     .execute(params![study, reason])?;
@@ -251,6 +260,11 @@ pub(super) fn want(
                expected = coalesce(expected, excluded.expected)",
         )?
         .execute(params![study, registration, now.0, one.study.instances])?;
+    reorder(connection, study, now)
+}
+
+/// Keeps where a study can be had, also one that is not chosen: it may be when more is known.
+pub(super) fn write_places(connection: &Connection, one: &Considered) -> Result<(), LedgerError> {
     for (ordinal, place) in one.places.iter().enumerate() {
         connection
             .prepare_cached(
@@ -258,13 +272,13 @@ pub(super) fn want(
                  ON CONFLICT(study, source, url) DO UPDATE SET ordinal = excluded.ordinal",
             )?
             .execute(params![
-                study,
+                one.study.study.as_str(),
                 place.source,
                 place.retrieve_url.as_deref().unwrap_or(""),
                 ordinal as i64
             ])?;
     }
-    reorder(connection, study, now)
+    Ok(())
 }
 
 /// After a plan changed: the order of what it wanted, and whether anybody still wants it.
@@ -295,7 +309,7 @@ pub(super) fn places(connection: &Connection, study: &str) -> Result<Vec<Place>,
 
 /// The fetch takes the most urgent of its plans; without any it is dropped, and one that was
 /// dropped and is wanted again waits for its turn.
-fn reorder(connection: &Connection, study: &str, now: Time) -> Result<(), LedgerError> {
+pub(super) fn reorder(connection: &Connection, study: &str, now: Time) -> Result<(), LedgerError> {
     let sql = format!("SELECT max(p.urgent), min(p.due_at) FROM {WANTED_BY} AND c.study = ?1");
     let (urgent, due_at): (Option<bool>, Option<i64>) = connection
         .prepare_cached(&sql)?
@@ -326,6 +340,7 @@ fn write_link(connection: &Connection, study: &str, one: &Judged) -> Result<(), 
         .prepare_cached(
             "UPDATE considered SET link = ?3,
                outcome = CASE WHEN ?3 = 'apart' THEN 'apart' ELSE outcome END,
+               contradicted = ?3 = 'apart',
                why = CASE WHEN ?3 = 'apart' THEN ?4 ELSE why END
              WHERE registration = ?1 AND study = ?2",
         )?

@@ -351,7 +351,8 @@ fn forget_search(connection: &Connection, id: i64, same_patient: bool) -> Result
     if !same_patient {
         connection
             .prepare_cached(
-                "UPDATE considered SET outcome = 'apart', link = 'apart' WHERE registration = ?1",
+                "UPDATE considered SET outcome = 'apart', link = 'apart', contradicted = 0
+                 WHERE registration = ?1",
             )?
             .execute([id])?;
         write_identifiers(connection, id, &[])?;

@@ -15,6 +15,7 @@ const MIGRATIONS: &[&[&str]] = &[
     &[super::deliveries::TABLES, super::evidence::TABLES, super::settlements::TABLES],
     &[super::dictionaries::MIGRATION, super::mappings::MIGRATION],
     &[super::views::TABLES],
+    &[super::ordered::TABLES, super::fetches::CONTRADICTED],
 ];
 
 /// The oldest version whose programs read what this one writes.
@@ -250,7 +251,9 @@ mod tests {
         assert!(matches!(check_same(&connection), Err(LedgerError::Other { found: 1, .. })));
         migrate(&mut connection).unwrap();
         assert!(check_same(&connection).is_ok());
-        connection.execute_batch("SELECT * FROM dictionary; SELECT * FROM mapping;").unwrap();
+        connection
+            .execute_batch("SELECT * FROM dictionary; SELECT * FROM mapping; SELECT * FROM ordered")
+            .unwrap();
     }
 
     #[test]
