@@ -15,7 +15,12 @@ const MIGRATIONS: &[&[&str]] = &[
     &[super::deliveries::TABLES, super::evidence::TABLES, super::settlements::TABLES],
     &[super::dictionaries::MIGRATION, super::mappings::MIGRATION],
     &[super::views::TABLES],
-    &[super::ordered::TABLES, super::fetches::CONTRADICTED],
+    &[
+        super::ordered::TABLES,
+        super::fetches::CONTRADICTED,
+        super::settlements::BY_NUMBERS,
+        super::deliveries::OF_YEARS,
+    ],
 ];
 
 /// The oldest version whose programs read what this one writes.
