@@ -14,6 +14,7 @@
 //! `sm2_keys.rs`.
 
 mod audit;
+mod counts;
 mod deliveries;
 mod dictionaries;
 mod evidence;

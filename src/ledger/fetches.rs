@@ -214,17 +214,6 @@ impl Ledger {
         .await
     }
 
-    /// Fetches by state, for the metrics.
-    pub fn fetch_counts(&self) -> Result<Vec<(String, u64)>, LedgerError> {
-        self.read(|connection| {
-            let mut statement =
-                connection.prepare_cached("SELECT state, count(*) FROM fetch GROUP BY state")?;
-            let rows =
-                statement.query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)? as u64)))?;
-            Ok(rows.collect::<Result<_, _>>()?)
-        })
-    }
-
     fn wants(&self, connection: &Connection, study: &str) -> Result<Vec<Want>, LedgerError> {
         let sql = format!("SELECT c.registration FROM {WANTED_BY} AND c.study = ?1 LIMIT 64");
         let wanting = ids(connection, &sql, params![study])?;

@@ -296,17 +296,6 @@ impl Ledger {
         })
     }
 
-    /// Plans by state, for the metrics.
-    pub fn plan_counts(&self) -> Result<Vec<(String, u64)>, LedgerError> {
-        self.read(|connection| {
-            let mut statement =
-                connection.prepare_cached("SELECT state, count(*) FROM plan GROUP BY state")?;
-            let rows =
-                statement.query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)? as u64)))?;
-            Ok(rows.collect::<Result<_, _>>()?)
-        })
-    }
-
     fn claim_plan(&self, connection: &Connection, id: i64) -> Result<ClaimedPlan, LedgerError> {
         let registration = registrations::load(connection, self.keys(), id)?;
         let mut unanswered = HashMap::new();

@@ -166,14 +166,6 @@ impl Ledger {
             Ok(linked)
         })
     }
-
-    /// Registrations kept, of all hospitals.
-    pub fn registrations(&self) -> Result<u64, LedgerError> {
-        self.read(|connection| {
-            let sql = "SELECT count(*) FROM registration";
-            Ok(connection.query_row(sql, [], |row| row.get::<_, i64>(0))? as u64)
-        })
-    }
 }
 
 /// The registration of a plan, opened.

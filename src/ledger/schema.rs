@@ -20,6 +20,7 @@ const MIGRATIONS: &[&[&str]] = &[
         super::fetches::CONTRADICTED,
         super::settlements::BY_NUMBERS,
         super::deliveries::OF_YEARS,
+        super::counts::TABLES,
     ],
 ];
 
@@ -233,6 +234,14 @@ fn set_meta(connection: &Connection, key: &str, value: i64) -> Result<(), Ledger
     Ok(())
 }
 
+/// Makes the tables of version one in an empty database.
+#[cfg(test)]
+pub(super) fn as_version_one(connection: &Connection) {
+    let meta = "CREATE TABLE meta(key TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;";
+    connection.execute_batch(&format!("{meta}{V1}")).expect("the tables can be made");
+    set_meta(connection, "version", 1).expect("its version can be written");
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -250,9 +259,7 @@ mod tests {
     #[test]
     fn a_ledger_of_version_one_gains_what_came_later_and_a_verb_waits_for_that() {
         let mut connection = Connection::open_in_memory().unwrap();
-        let meta = "CREATE TABLE meta(key TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;";
-        connection.execute_batch(&format!("{meta}{V1}")).unwrap();
-        set_meta(&connection, "version", 1).unwrap();
+        as_version_one(&connection);
         assert!(matches!(check_same(&connection), Err(LedgerError::Other { found: 1, .. })));
         migrate(&mut connection).unwrap();
         assert!(check_same(&connection).is_ok());
