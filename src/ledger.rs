@@ -14,12 +14,14 @@
 //! `sm2_keys.rs`.
 
 mod audit;
+mod counts;
 mod deliveries;
 mod dictionaries;
 mod evidence;
 mod fetches;
 mod keys;
 mod mappings;
+mod ordered;
 mod plans;
 mod queue;
 mod registrations;
@@ -49,6 +51,7 @@ pub use evidence::{Chain, Evidence};
 pub use fetches::{ClaimedFetch, FetchEnd, Judged, Standing, Want};
 pub use keys::{KeyFault, load_or_make as load_or_make_keys};
 pub use mappings::{MappingShown, StandardCode};
+pub use ordered::{Call, Ordered};
 pub use plans::{
     ClaimedPlan, Considered, FetchShown, PlanShown, SearchEnd, SearchShown, Settled, StudyShown,
 };

@@ -146,6 +146,14 @@ pub const QIDO_RESULTS_MAX: usize = 5_000;
 /// Callers, studies and minutes remembered so that the audit holds one row of each.
 pub const AUDIT_SEEN_MAX: usize = 16_384;
 
+/// Milliseconds for which an ordered examination is remembered: it is made within days, an MR
+/// within weeks of its order.
+pub const ORDERED_MS: i64 = 30 * 86_400_000;
+
+/// Ordered examinations of one patient that the choice of studies looks at: an in-patient has some
+/// ten in a month.
+pub const ORDERED_WANTED_MAX: usize = 64;
+
 /// Milliseconds before a visit within which it counts as an emergency.
 pub const EMERGENCY_WINDOW_MS: i64 = 2 * 3_600_000;
 

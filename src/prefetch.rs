@@ -100,6 +100,11 @@ impl Prefetch {
             || self.parts.sources.iter().any(|source| source.understands(registration))
     }
 
+    /// Milliseconds after the visit for which somebody still counts on a plan.
+    pub fn grace_ms(&self) -> i64 {
+        self.parts.grace_ms
+    }
+
     /// Searches and fetches under way.
     pub fn under_way(&self) -> usize {
         lock(&self.searching).len() + self.openings.begun()

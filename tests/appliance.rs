@@ -38,6 +38,8 @@ mod load;
 mod model;
 #[path = "appliance/opening.rs"]
 mod opening;
+#[path = "appliance/ordered.rs"]
+mod ordered;
 #[path = "appliance/patients.rs"]
 mod patients;
 #[path = "appliance/power.rs"]

@@ -706,7 +706,7 @@ async fn link(house: &House, number: &str, found: Vec<Considered>) {
     let registered = house.ledger.register(registration.clone(), arriving, order, NOW);
     let id = registered.await.unwrap().id;
     let ends = vec![("cloud".to_owned(), SearchEnd::Answered)];
-    house.ledger.settle_search(id, &registration.identifiers, ends, found, NOW).await.unwrap();
+    house.ledger.settle_search(id, &registration, ends, found, vec![], NOW).await.unwrap();
 }
 
 #[tokio::test]

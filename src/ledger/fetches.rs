@@ -34,6 +34,14 @@ pub enum Standing {
     Apart,
 }
 
+/// Whether the first header contradicted this registration. What a source says of the study then
+/// counts no more, for as long as the registration is of the same patient.
+pub(super) const CONTRADICTED: &str = "
+ALTER TABLE considered ADD COLUMN contradicted INTEGER NOT NULL DEFAULT 0;
+UPDATE considered SET contradicted = 1 WHERE outcome = 'apart'
+  AND EXISTS(SELECT 1 FROM fetch f WHERE f.study = considered.study AND f.state = 'apart');
+";
+
 /// A fetch whose turn it is.
 pub struct ClaimedFetch {
     /// Study Instance UID.
@@ -229,7 +237,8 @@ impl Ledger {
                      VALUES(?1, 'waiting', 1, ?2, ?2, ?3, ?2) ON CONFLICT(study) DO NOTHING",
                 )?
                 .execute(params![study, now.0, expected])?;
-            write_places(connection, &study, &places)
+            write_places(connection, &study, &places)?;
+            note_source(connection, &study)
         })
         .await
     }
@@ -276,7 +285,8 @@ impl Ledger {
             if let FetchEnd::Apart { reason } = &end {
                 connection
                     .prepare_cached(
-                        "UPDATE considered SET outcome = 'apart', link = 'apart', why = ?2
+                        "UPDATE considered SET outcome = 'apart', link = 'apart', why = ?2,
+                           contradicted = 1
                          WHERE study = ?1 AND outcome = 'chosen'",
                     )?
                     .execute(params![study, reason])?;
@@ -322,17 +332,6 @@ impl Ledger {
         .await
     }
 
-    /// Fetches by state, for the metrics.
-    pub fn fetch_counts(&self) -> Result<Vec<(String, u64)>, LedgerError> {
-        self.read(|connection| {
-            let mut statement =
-                connection.prepare_cached("SELECT state, count(*) FROM fetch GROUP BY state")?;
-            let rows =
-                statement.query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)? as u64)))?;
-            Ok(rows.collect::<Result<_, _>>()?)
-        })
-    }
-
     fn wants(&self, connection: &Connection, study: &str) -> Result<Vec<Want>, LedgerError> {
         let sql = format!("SELECT c.registration FROM {WANTED_BY} AND c.study = ?1 LIMIT 64");
         let wanting = ids(connection, &sql, params![study])?;
@@ -368,12 +367,17 @@ pub(super) fn want(
                expected = coalesce(expected, excluded.expected)",
         )?
         .execute(params![study, registration, now.0, one.study.instances])?;
-    write_places(connection, study, &one.places)?;
+    note_source(connection, study)?;
     reorder(connection, study, now)
 }
 
-/// Where a study can be had, best first, and which source its fetch begins at.
-fn write_places(connection: &Connection, study: &str, places: &[Place]) -> Result<(), LedgerError> {
+/// Keeps where a study can be had, best first, also one that is not chosen: it may be when more is
+/// known.
+pub(super) fn write_places(
+    connection: &Connection,
+    study: &str,
+    places: &[Place],
+) -> Result<(), LedgerError> {
     for (ordinal, place) in places.iter().enumerate() {
         connection
             .prepare_cached(
@@ -387,6 +391,11 @@ fn write_places(connection: &Connection, study: &str, places: &[Place]) -> Resul
                 ordinal as i64
             ])?;
     }
+    Ok(())
+}
+
+/// Which source the fetch of a study begins at, where it has one.
+fn note_source(connection: &Connection, study: &str) -> Result<(), LedgerError> {
     connection
         .prepare_cached(
             "UPDATE fetch SET source =
@@ -434,7 +443,7 @@ pub(super) fn places(connection: &Connection, study: &str) -> Result<Vec<Place>,
 
 /// The fetch takes the most urgent of its plans; without any, and opened by nobody, it is dropped,
 /// and one that was dropped and is wanted again waits for its turn.
-fn reorder(connection: &Connection, study: &str, now: Time) -> Result<(), LedgerError> {
+pub(super) fn reorder(connection: &Connection, study: &str, now: Time) -> Result<(), LedgerError> {
     let sql = format!("SELECT max(p.urgent), min(p.due_at) FROM {WANTED_BY} AND c.study = ?1");
     let (urgent, due_at): (Option<bool>, Option<i64>) = connection
         .prepare_cached(&sql)?
@@ -465,6 +474,7 @@ fn write_link(connection: &Connection, study: &str, one: &Judged) -> Result<(), 
         .prepare_cached(
             "UPDATE considered SET link = ?3,
                outcome = CASE WHEN ?3 = 'apart' THEN 'apart' ELSE outcome END,
+               contradicted = ?3 = 'apart',
                why = CASE WHEN ?3 = 'apart' THEN ?4 ELSE why END
              WHERE registration = ?1 AND study = ?2",
         )?
