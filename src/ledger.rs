@@ -16,6 +16,7 @@
 mod audit;
 mod deliveries;
 mod dictionaries;
+mod evictions;
 mod evidence;
 mod fetches;
 mod keys;
@@ -45,6 +46,7 @@ pub use deliveries::{
     OnTime, Tally,
 };
 pub use dictionaries::{CopyShown, DictionaryShown, NewCopy};
+pub use evictions::Standing;
 pub use evidence::{Chain, Evidence};
 pub use fetches::{ClaimedFetch, FetchEnd, Judged, Want};
 pub use keys::{KeyFault, load_or_make as load_or_make_keys};

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::plans::{Considered, Settled, ids, refresh};
-use super::{Ledger, LedgerError, registrations};
+use super::{Ledger, LedgerError, evictions, registrations};
 use crate::model::{Link, Person, Place, Time};
 
 /// A fetch whose turn it is.
@@ -71,7 +71,7 @@ pub enum FetchEnd {
 
 /// A study wanted by open plans. A visit that is cancelled, over, or ended unready waits for
 /// nothing; a try that is under way is finished.
-const WANTED_BY: &str = "considered c JOIN plan p ON p.registration = c.registration
+pub(super) const WANTED_BY: &str = "considered c JOIN plan p ON p.registration = c.registration
     WHERE c.outcome = 'chosen' AND p.state NOT IN ('cancelled', 'over', 'not ready')";
 
 impl Ledger {
@@ -166,39 +166,27 @@ impl Ledger {
         .await
     }
 
-    /// Studies that the ledger says are here and that open or coming plans want, with their m.
-    pub fn fetches_here(&self) -> Result<Vec<(String, u32)>, LedgerError> {
+    /// Studies that the ledger says are here, with their m, and whether open plans want them.
+    pub fn fetches_here(&self) -> Result<Vec<(String, u32, bool)>, LedgerError> {
         self.read(|connection| {
             let sql = format!(
-                "SELECT f.study, coalesce(f.expected, 0) FROM fetch f WHERE f.state = 'here'
-                 AND EXISTS(SELECT 1 FROM {WANTED_BY} AND c.study = f.study)"
+                "SELECT f.study, coalesce(f.expected, 0),
+                   EXISTS(SELECT 1 FROM {WANTED_BY} AND c.study = f.study)
+                 FROM fetch f WHERE f.state = 'here'"
             );
             let mut statement = connection.prepare_cached(&sql)?;
-            let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            let rows =
+                statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
             Ok(rows.collect::<Result<_, _>>()?)
         })
     }
 
-    /// Sends studies of which the cache has lost instances back to fetching: `(study, n)`.
+    /// Sends studies of which the cache has lost instances back to fetching, `(study, n)`: at once
+    /// where an open plan wants them, else when one does.
     pub async fn lost(&self, studies: Vec<(String, u32)>, now: Time) -> Result<(), LedgerError> {
         self.commit(move |writing| {
             for (study, have) in &studies {
-                writing
-                    .connection
-                    .prepare_cached(
-                        "UPDATE fetch SET state = 'waiting', have = ?2, next_at = ?3, attempts = 0,
-                           ended_at = NULL WHERE study = ?1",
-                    )?
-                    .execute(params![study, have, now.0])?;
-                let concerned = ids(
-                    writing.connection,
-                    "SELECT registration FROM considered
-                     WHERE study = ?1 AND outcome = 'chosen'",
-                    params![study],
-                )?;
-                for id in concerned {
-                    refresh(writing.connection, id, now)?;
-                }
+                evictions::lose(writing.connection, study, *have, now)?;
             }
             Ok(())
         })
@@ -294,7 +282,7 @@ pub(super) fn places(connection: &Connection, study: &str) -> Result<Vec<Place>,
 }
 
 /// The fetch takes the most urgent of its plans; without any it is dropped, and one that was
-/// dropped and is wanted again waits for its turn.
+/// dropped or evicted and is wanted again waits for its turn.
 fn reorder(connection: &Connection, study: &str, now: Time) -> Result<(), LedgerError> {
     let sql = format!("SELECT max(p.urgent), min(p.due_at) FROM {WANTED_BY} AND c.study = ?1");
     let (urgent, due_at): (Option<bool>, Option<i64>) = connection
@@ -306,8 +294,9 @@ fn reorder(connection: &Connection, study: &str, now: Time) -> Result<(), Ledger
         (Some(urgent), Some(due_at)) => connection
             .prepare_cached(
                 "UPDATE fetch SET urgent = ?2, due_at = ?3,
-                   next_at = CASE WHEN state = 'dropped' THEN ?4 ELSE next_at END,
-                   state = CASE WHEN state = 'dropped' THEN 'waiting' ELSE state END
+                   next_at = CASE WHEN state IN ('dropped', 'evicted') THEN ?4 ELSE next_at END,
+                   state = CASE WHEN state IN ('dropped', 'evicted') THEN 'waiting'
+                                ELSE state END
                  WHERE study = ?1",
             )?
             .execute(params![study, urgent, due_at, now.0])?,
@@ -353,7 +342,8 @@ fn write_end(
     connection
         .prepare_cached(
             "UPDATE fetch SET
-               state = CASE WHEN state = 'dropped' AND ?2 = 'waiting' THEN state ELSE ?2 END,
+               state = CASE WHEN state IN ('dropped', 'evicted') AND ?2 = 'waiting'
+                            THEN state ELSE ?2 END,
                have = ?3, bytes = bytes + ?4, fault = ?5, next_at = coalesce(?6, next_at),
                disk_full = ?7, attempts = attempts + 1,
                expected = CASE WHEN ?2 = 'here' THEN ?3 ELSE expected END,

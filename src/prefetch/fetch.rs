@@ -7,7 +7,7 @@ use forepost_cache::{Arrival, CacheError, Study, Uid};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::keeper::{Keeper, Kept};
+use super::keeper::{DISK_FULL, Keeper, Kept};
 use super::order::{Outline, SeriesOrder, fetch_order};
 use super::search::note_ready;
 use super::source::{Lane, Source};
@@ -39,6 +39,11 @@ impl Prefetch {
     async fn fetch_and_settle(&self, fetch: ClaimedFetch) -> Result<(), Fault> {
         let uid = Uid::try_from(fetch.study.as_str())
             .map_err(|error| Fault::ours("study uid", error.to_string()).for_good())?;
+        if self.is_held_back() && !fetch.urgent {
+            let fault = Fault::ours(DISK_FULL, "the disk has no room for fetches that can wait");
+            let end = self.failed_end(&fetch, &fault);
+            return self.settle(&fetch.study, &uid, 0, end, Vec::new()).await;
+        }
         let mut judged: Vec<Judged> = Vec::new();
         let mut bytes = 0;
         let mut fault = Fault::peer("places", "no place is known for the study").for_good();
@@ -83,7 +88,7 @@ impl Prefetch {
         FetchEnd::Again {
             fault: fault.to_string(),
             next_at: retry_at(now, fetch.attempts, fault.retry, salt),
-            disk_full: fault.step == super::keeper::DISK_FULL,
+            disk_full: fault.step == DISK_FULL,
         }
     }
 
@@ -280,7 +285,7 @@ fn worse(before: Fault, now: Fault) -> Fault {
 }
 
 /// Runs what touches the disk beside the network's threads.
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, CacheError> + Send + 'static,
 ) -> Result<T, Fault> {
     let result = tokio::task::spawn_blocking(work)
