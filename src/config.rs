@@ -20,6 +20,7 @@ use crate::catalog::{Mode, Overlay};
 use crate::http::{Caller, Certificate, Hospital};
 use crate::model::{IdentifierKind, UtcOffset};
 use crate::prefetch::choice::{OwnHospital, Rules};
+use crate::prefetch::eviction::Marks;
 use crate::seal::sm2::Sm2Key;
 use crate::upstream::{
     ClientCertificate, DicomwebOptions, DictionaryOptions, Host, OBJECT_BYTES_MAX, PatientKey,
@@ -31,6 +32,10 @@ use section::{Mistakes, Section};
 
 /// Requests at a time to one source, unless its section says otherwise.
 const PARALLEL_DEFAULT: i64 = 4;
+
+/// Days after its admission that a stay is taken to be over, if nobody tells of a discharge: three
+/// times the mean of a general hospital.
+const STAY_DAYS_DEFAULT: i64 = 30;
 
 /// Everything that the configuration says.
 pub struct Config {
@@ -56,6 +61,10 @@ pub struct Config {
     pub rules: Rules,
     /// Milliseconds after the visit at which an unready plan ends.
     pub grace_ms: i64,
+    /// Milliseconds after which a stay that nobody declared over is taken to be.
+    pub stay_ms: i64,
+    /// When studies leave the cache, and when fetches wait for room.
+    pub marks: Marks,
     /// Parts of the names of departments whose patients cannot wait.
     pub emergency_departments: Vec<String>,
     /// The numbers that this hospital's viewers know as Patient ID.
@@ -147,6 +156,7 @@ impl Config {
         }
         let names = sources.iter().map(|source| source.name.clone()).collect();
         let (rules, grace_ms) = take_prefetch(root.section("prefetch"), own, names);
+        let (marks, stay_ms) = take_eviction(root.section("eviction"));
         let mut intake = root.section("intake");
         let emergency_departments =
             intake.texts("emergency_departments").unwrap_or_else(|| vec!["急诊".to_owned()]);
@@ -168,6 +178,8 @@ impl Config {
             sources,
             rules,
             grace_ms,
+            stay_ms,
+            marks,
             emergency_departments,
             patient_numbers: take_patient_numbers(&mut root),
             sm2,
@@ -268,6 +280,25 @@ fn take_prefetch(
     let grace_hours = section.number("grace_hours", 0, 8_760).unwrap_or(24);
     section.end();
     (rules, grace_hours * 3_600_000)
+}
+
+fn take_eviction(mut section: Section<'_>) -> (Marks, i64) {
+    let mut marks = Marks::default();
+    if let Some(percent) = section.number("high_percent", 2, 99) {
+        marks.high_percent = percent as u64;
+    }
+    if let Some(percent) = section.number("low_percent", 1, 98) {
+        marks.low_percent = percent as u64;
+    }
+    if marks.low_percent >= marks.high_percent {
+        section.mistake("low_percent", "expected less than `high_percent`");
+    }
+    let megabytes = |number: i64| number as u64 * 1_000_000;
+    marks.bytes_max = section.number("megabytes_max", 1, 1_000_000_000).map(megabytes);
+    marks.fetch_floor = section.number("floor_megabytes", 1, 1_000_000_000).map(megabytes);
+    let stay_days = section.number("stay_days", 1, 3_650).unwrap_or(STAY_DAYS_DEFAULT);
+    section.end();
+    (marks, stay_days * 86_400_000)
 }
 
 fn take_patient_numbers(root: &mut Section<'_>) -> Vec<IdentifierKind> {

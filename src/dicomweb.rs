@@ -197,7 +197,9 @@ impl Server {
                     Ok(study) if study.instance(sop).is_some() => return Ok(None),
                     Ok(study) => known = study.instances().len(),
                     Err(Ended::Whole | Ended::Absent) => return Ok(None),
-                    Err(Ended::Broken(fault)) => return Err(DicomwebError::Interrupted { fault }),
+                    Err(Ended::Broken { fault, blame }) => {
+                        return Err(DicomwebError::Interrupted { fault, blame });
+                    }
                 }
             }
         };

@@ -17,6 +17,7 @@ mod audit;
 mod counts;
 mod deliveries;
 mod dictionaries;
+mod evictions;
 mod evidence;
 mod fetches;
 mod keys;
@@ -47,8 +48,9 @@ pub use deliveries::{
     OnTime, Tally,
 };
 pub use dictionaries::{CopyShown, DictionaryShown, NewCopy};
+pub use evictions::Standing;
 pub use evidence::{Chain, Evidence};
-pub use fetches::{ClaimedFetch, FetchEnd, Judged, Standing, Want};
+pub use fetches::{ClaimedFetch, FetchEnd, Judged, Want};
 pub use keys::{KeyFault, load_or_make as load_or_make_keys};
 pub use mappings::{MappingShown, StandardCode};
 pub use ordered::{Call, Ordered};

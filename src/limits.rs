@@ -207,6 +207,49 @@ pub const SM2_SENDERS_MAX: usize = 256;
 /// Milliseconds between two looks at the folder of SM2 keys.
 pub const SM2_LOOK_MS: u64 = 5_000;
 
+/// Milliseconds between two looks at the room on the cache's disk. A second of the fastest fetches
+/// writes 120 MB, which is less than what lies between mark and floor of any disk that is meant.
+pub const ROOM_LOOK_MS: u64 = 1_000;
+
+/// Studies that leave the cache between two looks at what else may leave. At a second or less for
+/// the largest, a new plan's wish is respected within minutes.
+pub const EVICTIONS_MAX: usize = 256;
+
+/// Milliseconds until it is looked again at what may leave, after nothing could: asking about
+/// 48,000 studies takes a second or two.
+pub const EVICTION_PAUSE_MS: i64 = 60_000;
+
+/// Milliseconds after its last reading in which a study counts as open. A viewer asks for one
+/// series after the other and holds nothing in between.
+pub const OPEN_MS: i64 = 30 * 60_000;
+
+/// Milliseconds that a study which no plan chose is left to find its registration.
+pub const UNMATCHED_MS: i64 = 86_400_000;
+
+/// One part in so many of a disk below which no fetch begins, where the site names no number.
+pub const FETCH_FLOOR_SHARE: u64 = 50;
+
+/// Free bytes below which no fetch begins, at least: what others bring still finds 16 MB above the
+/// room that the cache leaves to the ledger.
+pub const FETCH_FLOOR_BYTES_MIN: u64 = forepost_cache::limits::SPARE_BYTES + (16 << 20);
+
+/// The same at most, where the site names no number: two large studies of each modality that a
+/// hospital's own machines may send at once.
+pub const FETCH_FLOOR_BYTES_MAX: u64 = 4_000_000_000;
+
+/// Bytes that are read in a second to find damage. 7 TB take five days, and a disk that gives
+/// 150 MB/s keeps nine tenths for who asks.
+pub const SCRUB_BYTES_PER_SECOND: u64 = 16 << 20;
+
+/// Milliseconds after a start before the first object is verified: what came due goes first.
+pub const SCRUB_FIRST_MS: u64 = 5_000;
+
+/// Milliseconds between two looks whether a fetch is still under way, or Forepost stops.
+pub const SCRUB_LOOK_MS: u64 = 100;
+
+/// Milliseconds between the end of one round through the cache and the beginning of the next.
+pub const SCRUB_REST_MS: u64 = 86_400_000;
+
 /// Plans without a readable identifier that are read at once when a key has come.
 pub const TAKE_UP_PAGE: usize = 256;
 
@@ -219,6 +262,8 @@ const _: () = assert!(2 * LEDGER_LATER_SHARE <= LEDGER_BATCH_MAX, "answers have 
 const _: () = assert!(4 * LEDGER_RESERVE_BYTES <= LEDGER_RESERVE_ROOM_BYTES);
 const _: () = assert!(DICTIONARY_CHANGES_KEPT_MAX <= DICTIONARY_ROWS_MAX);
 const _: () = assert!(RETRY_MS_MIN < RETRY_MS_MAX);
+const _: () = assert!(FETCH_FLOOR_BYTES_MIN > forepost_cache::limits::SPARE_BYTES);
+const _: () = assert!(FETCH_FLOOR_BYTES_MIN < FETCH_FLOOR_BYTES_MAX);
 const _: () = assert!(FETCHES_MAX * LANES_MAX <= 64, "sockets to sources stay few");
 const _: () = assert!(QIDO_RESULTS_DEFAULT <= QIDO_RESULTS_MAX);
 const _: () = assert!(JSON_DEPTH_MAX < 128, "serde_json's own limit must stay behind ours");

@@ -65,6 +65,12 @@ pub const ALL: &[(&str, Kind, &str)] = &[
     ("cache_studies", Kind::Gauge, "studies in the cache"),
     ("cache_instances", Kind::Gauge, "instances in the cache"),
     ("cache_bytes", Kind::Gauge, "bytes of objects in the cache"),
+    ("cache_disk_free_bytes", Kind::Gauge, "bytes free on the cache's disk"),
+    ("cache_fetches_held_back", Kind::Gauge, "1 while fetches wait for room on the disk"),
+    ("cache_evicted_studies_total", Kind::Counter, "studies that left the cache to make room"),
+    ("cache_evicted_bytes_total", Kind::Counter, "bytes of their objects"),
+    ("cache_verified_bytes_total", Kind::Counter, "bytes read again to find damage"),
+    ("cache_damaged_total", Kind::Counter, "objects found damaged and taken out"),
 ];
 
 /// Gives the recorder its descriptions.

@@ -7,9 +7,11 @@
 //! (`plan`, `search`, `considered`, `fetch`, `place`); the claims of what is under way live in
 //! memory only, so that a restart simply finds the work still due. Refused: a queue of jobs in
 //! memory, which a power cut empties; a state "in progress" on disk, which somebody must repair
-//! after a crash. Start at [`Prefetch::run`]; then `search.rs`, `fetch.rs`, `keeper.rs`.
+//! after a crash. Start at [`Prefetch::run`]; then `search.rs`, `fetch.rs`,
+//! `keeper.rs`; what leaves again is in `eviction.rs`, what is found damaged in `scrub.rs`.
 
 pub mod choice;
+pub mod eviction;
 pub mod guard;
 pub mod names;
 
@@ -18,10 +20,12 @@ mod keeper;
 mod open;
 mod order;
 mod score;
+mod scrub;
 mod search;
 mod source;
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -38,6 +42,7 @@ use crate::limits::{
 };
 use crate::model::{Registration, Time, UtcOffset};
 use choice::Rules;
+use eviction::Marks;
 
 use open::{Fetching, Openings};
 
@@ -64,6 +69,10 @@ pub struct Parts {
     pub offset: UtcOffset,
     /// Milliseconds after the visit at which a plan that is not ready ends.
     pub grace_ms: i64,
+    /// Milliseconds after which a stay that nobody declared over is taken to be.
+    pub stay_ms: i64,
+    /// When studies leave, and when fetches wait.
+    pub marks: Marks,
     /// The machine's clock.
     pub clock: fn() -> Time,
 }
@@ -77,6 +86,7 @@ pub struct Prefetch {
     searching: Mutex<HashSet<i64>>,
     openings: Openings,
     breakers: Mutex<HashMap<String, Breaker>>,
+    held_back: AtomicBool,
 }
 
 impl Prefetch {
@@ -90,6 +100,7 @@ impl Prefetch {
             searching: Mutex::default(),
             openings: Openings::new(),
             breakers: Mutex::default(),
+            held_back: AtomicBool::new(false),
         })
     }
 
@@ -118,9 +129,9 @@ impl Prefetch {
     /// Looks at the plans to come and fetches again what the cache has lost, then works until
     /// [`Prefetch::stop`].
     pub async fn run(self: Arc<Self>) {
-        if let Err(error) = self.recheck().await {
-            log::error!("comparing plans with the cache: {error}");
-        }
+        self.compare().await;
+        self.tasks.spawn(Arc::clone(&self).keep_room());
+        self.tasks.spawn(Arc::clone(&self).scrub());
         let mut expired_at = Time(i64::MIN);
         while !self.stop.is_cancelled() {
             let now = (self.parts.clock)();
@@ -153,14 +164,17 @@ impl Prefetch {
     }
 
     /// Compares what the ledger says is here with what the cache has: after a start,
-    /// a rebuild or an eviction.
+    /// a rebuild or an eviction. What nobody wants now is compared too, once the cache knows it by
+    /// heart: who wants it next must not count on what is gone.
     pub async fn recheck(&self) -> Result<(), LedgerError> {
+        let by_heart = self.knows_by_heart();
         let lost: Vec<(String, u32)> = self
             .parts
             .ledger
             .fetches_here()?
             .into_iter()
-            .filter_map(|(study, expected)| {
+            .filter(|(_, _, wanted)| *wanted || by_heart)
+            .filter_map(|(study, expected, _)| {
                 let here = Uid::try_from(study.as_str())
                     .map_or(0, |uid| self.parts.cache.instances_here(&uid));
                 (here < expected).then_some((study, here))
@@ -170,7 +184,7 @@ impl Prefetch {
             return Ok(());
         }
         let studies = lost.len();
-        log::warn!(studies; "studies are not whole in the cache and are fetched again");
+        log::warn!(studies; "studies are not whole in the cache, who wants them has them fetched");
         self.parts.ledger.lost(lost, (self.parts.clock)()).await
     }
 
@@ -238,6 +252,12 @@ impl Prefetch {
             Ok(0) => {}
             Ok(ended) => log::warn!(plans = ended; "plans ended unready after their visit"),
             Err(error) => log::error!("ending plans after their visit: {error}"),
+        }
+        let (visit_ms, stay_ms) = (self.parts.grace_ms, self.parts.stay_ms);
+        match self.parts.ledger.end_visits(now, visit_ms, stay_ms).await {
+            Ok(0) => {}
+            Ok(ended) => log::info!(plans = ended; "visits are taken to be over"),
+            Err(error) => log::error!("ending visits: {error}"),
         }
     }
 

@@ -28,6 +28,8 @@ mod dictionaries;
 mod doors;
 #[path = "appliance/every_way.rs"]
 mod every_way;
+#[path = "appliance/eviction.rs"]
+mod eviction;
 #[path = "appliance/full.rs"]
 mod full;
 #[path = "appliance/keys.rs"]

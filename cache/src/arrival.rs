@@ -545,12 +545,7 @@ impl Checked {
 /// The disk counts as full while less than [`SPARE_BYTES`] are free: a study can come later, what a
 /// sender brings cannot. A file system that does not tell has room.
 fn leave_room(file: &File) -> Result<(), CacheError> {
-    // SAFETY: zeroes are a valid `statvfs`, which holds numbers only.
-    let mut told: libc::statvfs = unsafe { std::mem::zeroed() };
-    // SAFETY: the descriptor is open for the life of `file`; `told` outlives the call.
-    let failed = unsafe { libc::fstatvfs(file.as_raw_fd(), &mut told) } != 0;
-    let free = told.f_bavail.saturating_mul(told.f_frsize);
-    if failed || free >= SPARE_BYTES {
+    if folder::room(file).map_or(true, |room| room.free >= SPARE_BYTES) {
         return Ok(());
     }
     Err(CacheError::io("leaving room on the disk")(io::ErrorKind::StorageFull.into()))

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::fs::{self, File, TryLockError};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{
@@ -16,8 +17,9 @@ use std::time::Instant;
 
 use crate::arrival::Arrival;
 use crate::error::CacheError;
-use crate::folder::{self, LOCK, STUDIES, TRASH, object_name};
+use crate::folder::{self, LOCK, RECORDS, Room, STUDIES, TRASH, object_name};
 use crate::index::{self, Index};
+use crate::leaving::Leaving;
 use crate::limits::{LOCK_LOOK, LOCK_WAIT, OPENED_BYTES_MAX, OPENED_STUDIES_MAX, SERIES_ROWS_MAX};
 use crate::rows::{SeriesRow, StudyRow};
 use crate::search::{Rows, SeriesQuery, StudyQuery};
@@ -43,6 +45,25 @@ pub struct Stats {
     pub bytes: u64,
     /// State of the index; while it is rebuilt the other numbers are of what was read so far.
     pub index: IndexState,
+}
+
+/// A study as what may leave is chosen by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// Study Instance UID.
+    pub study: Uid,
+    /// Bytes of its objects.
+    pub bytes: u64,
+    /// When an instance was last listed or taken out, in milliseconds since 1970; 0 if the file
+    /// system does not tell.
+    pub written_ms: i64,
+}
+
+impl Held {
+    pub(crate) fn of(folder: &Path, row: &StudyRow) -> Held {
+        let written = fs::metadata(folder.join(RECORDS)).map(|at| at.mtime() * 1_000);
+        Held { study: row.study.clone(), bytes: row.bytes, written_ms: written.unwrap_or_default() }
+    }
 }
 
 /// Whether searches see everything.
@@ -150,7 +171,7 @@ impl Cache {
         let mut opened = self.inner.opened();
         match opened.claims.get(study) {
             Some(Claim::Arriving(now)) => now.some_row().map(|_| now.clone()),
-            Some(Claim::Removing) => None,
+            Some(Claim::Removing | Claim::Mending) => None,
             Some(Claim::Opening) | None => opened.touch(study),
         }
     }
@@ -219,8 +240,15 @@ impl Cache {
         })
     }
 
-    /// Removes a study: moved out of sight durably, then deleted. Gives the bytes of its objects,
-    /// 0 if it was not here. `Busy` while it arrives or is being removed.
+    /// Takes a study into hands to remove it: from now on nobody finds it, until it is removed or
+    /// let go. `Open` while somebody reads it, `Busy` while it arrives or is being removed.
+    pub fn leaving(&self, study: &Uid) -> Result<Leaving, CacheError> {
+        self.inner.claim_unread(study)?;
+        Ok(Leaving::new(&self.inner, study))
+    }
+
+    /// Removes a study, whoever reads it: moved out of sight durably, then deleted. Gives the bytes
+    /// of its objects, 0 if it was not here. `Busy` while it arrives or is being removed.
     pub fn remove_study(&self, study: &Uid) -> Result<u64, CacheError> {
         self.inner.claim(study, Claim::Removing)?;
         self.inner.remove_claimed(study)
@@ -239,8 +267,28 @@ impl Cache {
         }
     }
 
-    pub(crate) fn wait_for_rebuild(&self) {
+    /// What is here, study by study, in no order. While the index is rebuilt, as far as it is.
+    pub fn held(&self) -> Vec<Held> {
+        let rows: Vec<Arc<StudyRow>> = self.inner.read_rows().all().cloned().collect();
+        let held = |row: Arc<StudyRow>| {
+            let folder = self.inner.study_folder(&row.study);
+            Held::of(&folder, &row)
+        };
+        rows.into_iter().map(held).collect()
+    }
+
+    /// The room on the cache folder's disk.
+    pub fn room(&self) -> Result<Room, CacheError> {
+        folder::room_in(&self.inner.folder)
+    }
+
+    /// Returns when a rebuild of the index that was under way has ended.
+    pub fn wait_for_rebuild(&self) {
         self.inner.wait_for_rebuild();
+    }
+
+    pub(crate) fn inner(&self) -> &Arc<Inner> {
+        &self.inner
     }
 }
 
@@ -250,6 +298,8 @@ pub(crate) enum Claim {
     Opening,
     /// An arrival writes; the snapshot holds what is durable, which the file no longer tells.
     Arriving(Arc<Study>),
+    /// What is damaged is taken out of it; readers come again.
+    Mending,
     /// It is on its way out.
     Removing,
 }
@@ -260,6 +310,10 @@ pub(crate) struct Opened {
     claims: HashMap<Uid, Claim>,
     kept: HashMap<Uid, (Arc<Study>, u64)>,
     kept_bytes: usize,
+    /// Every snapshot that somebody may hold.
+    lent: HashMap<Uid, Vec<Weak<Study>>>,
+    /// Length of `lent` at which what nobody holds any more is next swept out of it.
+    sweep_at: usize,
     /// Counts uses, to know which was used last.
     uses: u64,
     /// Studies being read without a claim; who claims or releases one meanwhile makes what was
@@ -275,6 +329,18 @@ struct Reading {
 }
 
 impl Opened {
+    fn claim(&mut self, study: &Uid, claim: Claim) -> Result<(), CacheError> {
+        if self.closed {
+            return Err(CacheError::Closed);
+        }
+        if self.claims.contains_key(study) {
+            return Err(CacheError::Busy { study: study.clone() });
+        }
+        self.make_stale(study);
+        self.claims.insert(study.clone(), claim);
+        Ok(())
+    }
+
     fn begin_reading(&mut self, study: &Uid) {
         self.reading.entry(study.clone()).or_default().readers += 1;
     }
@@ -299,9 +365,38 @@ impl Opened {
     fn snapshots(&self) -> impl Iterator<Item = &Arc<Study>> {
         let arriving = self.claims.values().filter_map(|claim| match claim {
             Claim::Arriving(study) => Some(study),
-            Claim::Opening | Claim::Removing => None,
+            Claim::Opening | Claim::Mending | Claim::Removing => None,
         });
         self.kept.values().map(|(study, _)| study).chain(arriving)
+    }
+
+    /// Notes a snapshot that is about to be handed out.
+    fn lend(&mut self, uid: &Uid, study: &Arc<Study>) {
+        let held = |one: &Weak<Study>| one.strong_count() > 0;
+        if self.lent.len() >= self.sweep_at.max(OPENED_STUDIES_MAX) {
+            self.lent.retain(|_, lent| lent.iter().any(held));
+            self.sweep_at = 2 * self.lent.len();
+        }
+        let lent = self.lent.entry(uid.clone()).or_default();
+        lent.retain(held);
+        if !lent.iter().any(|one| one.as_ptr() == Arc::as_ptr(study)) {
+            lent.push(Arc::downgrade(study));
+        }
+    }
+
+    /// Whether somebody holds a snapshot of a study, or is reading one. Handles are taken under
+    /// this lock only, or from one that is counted here.
+    fn is_open(&self, study: &Uid) -> bool {
+        let kept = self.kept.get(study).map(|(kept, _)| kept);
+        let outside = |one: &Arc<Study>| {
+            let ours = 1 + usize::from(kept.is_some_and(|kept| Arc::ptr_eq(kept, one)));
+            Arc::strong_count(one) > ours
+        };
+        self.reading.contains_key(study)
+            || self
+                .lent
+                .get(study)
+                .is_some_and(|lent| lent.iter().filter_map(Weak::upgrade).any(|one| outside(&one)))
     }
 
     fn touch(&mut self, study: &Uid) -> Option<Arc<Study>> {
@@ -313,6 +408,7 @@ impl Opened {
 
     fn keep(&mut self, uid: &Uid, study: Arc<Study>) {
         self.forget(uid);
+        self.lend(uid, &study);
         self.uses += 1;
         self.kept_bytes += study.memory();
         self.kept.insert(uid.clone(), (study, self.uses));
@@ -361,17 +457,17 @@ impl Inner {
     }
 
     /// Takes a study into hands.
-    fn claim(&self, study: &Uid, claim: Claim) -> Result<(), CacheError> {
+    pub(crate) fn claim(&self, study: &Uid, claim: Claim) -> Result<(), CacheError> {
+        self.opened().claim(study, claim)
+    }
+
+    /// Takes a study that nobody reads into hands, to remove it.
+    fn claim_unread(&self, study: &Uid) -> Result<(), CacheError> {
         let mut opened = self.opened();
-        if opened.closed {
-            return Err(CacheError::Closed);
+        if opened.is_open(study) {
+            return Err(CacheError::Open { study: study.clone() });
         }
-        if opened.claims.contains_key(study) {
-            return Err(CacheError::Busy { study: study.clone() });
-        }
-        opened.make_stale(study);
-        opened.claims.insert(study.clone(), claim);
-        Ok(())
+        opened.claim(study, Claim::Removing)
     }
 
     /// Lets a study go; readers see `last` from now on, or what is on disk.
@@ -406,7 +502,11 @@ impl Inner {
         study: &Arc<Study>,
         rows: bool,
     ) {
-        self.opened().claims.insert(uid.clone(), Claim::Arriving(study.clone()));
+        {
+            let mut opened = self.opened();
+            opened.lend(uid, study);
+            opened.claims.insert(uid.clone(), Claim::Arriving(study.clone()));
+        }
         // Without the lock, since sled may wait for the disk: the claim keeps removals away.
         if rows {
             self.put_rows(before, study);
@@ -438,6 +538,7 @@ impl Inner {
             match opened.claims.get(study) {
                 Some(Claim::Arriving(now)) => return Ok(listed(now)),
                 Some(Claim::Removing) => return Ok(None),
+                Some(Claim::Mending) => return Err(CacheError::Busy { study: study.clone() }),
                 Some(Claim::Opening) | None => {}
             }
             if let Some(kept) = opened.touch(study) {
@@ -452,9 +553,11 @@ impl Inner {
             // What was read may hold records that are not durable yet.
             Some(Claim::Arriving(now)) => return Ok(listed(now)),
             Some(Claim::Removing) => return Ok(None),
+            Some(Claim::Mending) => return Err(CacheError::Busy { study: study.clone() }),
             Some(Claim::Opening) | None => {}
         }
         let Some(loaded) = listed(&Arc::new(loaded?)) else { return Ok(None) };
+        opened.lend(study, &loaded);
         if fresh {
             opened.keep(study, loaded.clone());
             // Only while the index is rebuilt is a row missing. The lock is held, so that no
@@ -478,21 +581,30 @@ impl Inner {
 
     /// Removes a study that is claimed, and lets it go.
     pub(crate) fn remove_claimed(&self, study: &Uid) -> Result<u64, CacheError> {
+        const STEP: &str = "moving a study into the trash";
         self.opened().claims.insert(study.clone(), Claim::Removing);
-        let removed = self.remove_files(study);
-        if removed.is_ok() {
+        let moved = self.move_files(study);
+        if moved.is_ok() {
             self.write_rows().remove(study);
             self.with_index(|index| index.remove(study));
         }
+        // Durable before anything is deleted: a crash leaves the study whole, or in the trash.
+        let synced = match &moved {
+            Ok((_, Some(_))) => folder::sync(&self.folder.join(TRASH))
+                .and_then(|()| folder::sync(&self.folder.join(STUDIES))),
+            Ok((_, None)) | Err(_) => Ok(()),
+        };
         self.release(study, None);
-        let (bytes, trash) = removed?;
+        let (bytes, trash) = moved?;
+        synced.map_err(CacheError::io(STEP))?;
         if let Some(trash) = trash {
             folder::delete(&trash).map_err(CacheError::io("deleting a removed study"))?;
         }
         Ok(bytes)
     }
 
-    fn remove_files(&self, study: &Uid) -> Result<(u64, Option<PathBuf>), CacheError> {
+    /// Moves a study's folder into the trash, not yet durably; gives the bytes of its objects.
+    fn move_files(&self, study: &Uid) -> Result<(u64, Option<PathBuf>), CacheError> {
         let folder = self.study_folder(study);
         let recorded = self.read_rows().get(study).map(|row| row.bytes);
         let bytes = match recorded {
@@ -500,16 +612,21 @@ impl Inner {
             None => Study::load(folder.clone(), study)?.some_row().map_or(0, |row| row.bytes),
         };
         let trash = folder::trash_place(&self.folder, study.as_str());
-        let moved = match fs::rename(&folder, &trash) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((0, None)),
-            moved => moved,
-        };
-        // Durable before anything is deleted: a crash leaves the study whole, or in the trash.
-        moved
-            .and_then(|()| folder::sync(&self.folder.join(TRASH)))
-            .and_then(|()| folder::sync(&self.folder.join(STUDIES)))
-            .map_err(CacheError::io("moving a study into the trash"))?;
-        Ok((bytes, Some(trash)))
+        match fs::rename(&folder, &trash) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok((0, None)),
+            moved => {
+                moved.map_err(CacheError::io("moving a study into the trash"))?;
+                Ok((bytes, Some(trash)))
+            }
+        }
+    }
+
+    /// Puts the rows of a study that was mended in the place of its former ones.
+    pub(crate) fn replace_rows(&self, study: &Uid, mended: &Study) {
+        if let Some(row) = mended.some_row() {
+            self.write_rows().put(row.clone());
+            self.with_index(|index| index.remove(study).and_then(|()| index.put(None, mended)));
+        }
     }
 
     fn rebuilding(&self) -> bool {

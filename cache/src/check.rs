@@ -1,14 +1,15 @@
-//! `verify` and `rebuild`: the two that open every object or every record.
+//! `verify`, `repair` and `rebuild`: what opens every object or every record.
 
 use std::fs::File;
 use std::io;
 use std::path::Path;
 
 use crate::arrival::Checked;
-use crate::cache::Cache;
+use crate::cache::{Cache, Held};
 use crate::dataset;
 use crate::error::CacheError;
-use crate::folder::{self, STUDIES};
+use crate::folder::{self, Room, STUDIES};
+use crate::leaving::Mended;
 use crate::limits::FINDINGS_MAX;
 use crate::study::{Instance, Study};
 use crate::uid::Uid;
@@ -84,6 +85,15 @@ pub struct RebuildReport {
     pub refused: u64,
 }
 
+/// What [`Cache::repair`] found and did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RepairReport {
+    /// What was found.
+    pub verified: VerifyReport,
+    /// The studies that are not as they were recorded, with what was done.
+    pub mended: Vec<(Uid, Mended)>,
+}
+
 impl Cache {
     /// Opens every object of a cache folder and compares it with its record: size, checksum,
     /// identifiers. Needs no lock: while studies arrive, their newest objects may be found
@@ -95,11 +105,62 @@ impl Cache {
         let studies = folder::studies(folder).map_err(CacheError::io("listing studies"))?;
         let mut report = VerifyReport::default();
         for (done, uid) in (1..).zip(&studies) {
-            verify_study(folder, uid, &mut report)?;
+            verify_study(folder, uid, &mut report, &mut |_| true)?;
             report.studies += 1;
             progress(done, studies.len() as u64);
         }
         Ok(report)
+    }
+
+    /// The same for one study of an open cache. `go_on` gets the bytes of each object when it was
+    /// read and may wait; where it says no, the rest is not read.
+    pub fn verify_study(
+        &self,
+        study: &Uid,
+        go_on: &mut dyn FnMut(u64) -> bool,
+    ) -> Result<VerifyReport, CacheError> {
+        let mut report = VerifyReport { studies: 1, ..VerifyReport::default() };
+        verify_study(&self.inner().folder, study, &mut report, go_on)?;
+        Ok(report)
+    }
+
+    /// Verifies a whole cache folder and takes what is damaged out of it, so that it is never
+    /// served. Needs the lock. `progress` gets studies done and in all.
+    pub fn repair(
+        folder: &Path,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<RepairReport, CacheError> {
+        let cache = Cache::open(folder)?;
+        cache.wait_for_rebuild();
+        let studies = folder::studies(folder).map_err(CacheError::io("listing studies"))?;
+        let mut report = RepairReport::default();
+        for (done, uid) in (1..).zip(&studies) {
+            let found = cache.verify_study(uid, &mut |_| true)?;
+            if found.damaged() {
+                report.mended.push((uid.clone(), cache.mend(uid, &found.findings)?));
+            }
+            report.verified.merge(found);
+            progress(done, studies.len() as u64);
+        }
+        cache.close()?;
+        Ok(report)
+    }
+
+    /// What a cache folder holds, from the study records alone. Needs no lock.
+    pub fn held_in(folder: &Path) -> Result<Vec<Held>, CacheError> {
+        let mut held = Vec::new();
+        for uid in folder::studies(folder).map_err(CacheError::io("listing studies"))? {
+            let path = folder.join(STUDIES).join(uid.as_str());
+            if let Some(row) = Study::load(path.clone(), &uid)?.some_row() {
+                held.push(Held::of(&path, row));
+            }
+        }
+        Ok(held)
+    }
+
+    /// The room on a cache folder's disk. Needs no lock.
+    pub fn room_in(folder: &Path) -> Result<Room, CacheError> {
+        folder::room_in(folder)
     }
 
     /// Counts what a cache folder holds, from the study records alone. Needs no lock.
@@ -161,7 +222,12 @@ fn adopt_objects(
     arrival.seal().map(|_| ())
 }
 
-fn verify_study(folder: &Path, uid: &Uid, report: &mut VerifyReport) -> Result<(), CacheError> {
+fn verify_study(
+    folder: &Path,
+    uid: &Uid,
+    report: &mut VerifyReport,
+    go_on: &mut dyn FnMut(u64) -> bool,
+) -> Result<(), CacheError> {
     let path = folder.join(STUDIES).join(uid.as_str());
     // Names first: an object that arrives later has its record read, not the other way round.
     let objects = match folder::objects(&path) {
@@ -188,14 +254,18 @@ fn verify_study(folder: &Path, uid: &Uid, report: &mut VerifyReport) -> Result<(
         }
     }
     for instance in study.instances() {
+        let before = report.bytes;
         if let Some(finding) = verify_object(&study, uid, instance, report) {
             report.add(finding);
+        }
+        if !go_on(report.bytes - before) {
+            break;
         }
     }
     Ok(())
 }
 
-fn verify_object(
+pub(crate) fn verify_object(
     study: &Study,
     uid: &Uid,
     instance: &Instance,
@@ -230,7 +300,39 @@ fn verify_object(
     }
 }
 
+impl Finding {
+    /// The recorded instance whose object is not as recorded.
+    pub(crate) fn damaged(&self) -> Option<&Uid> {
+        match self {
+            Finding::Missing { sop, .. }
+            | Finding::WrongSize { sop, .. }
+            | Finding::WrongChecksum { sop, .. }
+            | Finding::WrongIdentifiers { sop, .. }
+            | Finding::Unreadable { sop, .. } => Some(sop),
+            Finding::TornRecords { .. }
+            | Finding::UnreadableRecords { .. }
+            | Finding::Unrecorded { .. } => None,
+        }
+    }
+}
+
 impl VerifyReport {
+    /// Whether something is found that [`Cache::mend`] takes out: an object without a record is
+    /// not listed anyway, and records of a newer version are left alone.
+    pub fn damaged(&self) -> bool {
+        let torn = |finding: &Finding| matches!(finding, Finding::TornRecords { .. });
+        self.findings.iter().any(|finding| torn(finding) || finding.damaged().is_some())
+    }
+
+    fn merge(&mut self, other: VerifyReport) {
+        self.studies += other.studies;
+        self.instances += other.instances;
+        self.bytes += other.bytes;
+        self.findings_count += other.findings_count;
+        let room = FINDINGS_MAX.saturating_sub(self.findings.len());
+        self.findings.extend(other.findings.into_iter().take(room));
+    }
+
     fn add(&mut self, finding: Finding) {
         self.findings_count += 1;
         if self.findings.len() < FINDINGS_MAX {

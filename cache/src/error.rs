@@ -20,6 +20,12 @@ pub enum CacheError {
         /// The study.
         study: Uid,
     },
+    /// Somebody reads the study that should leave.
+    #[error("study {study} is open")]
+    Open {
+        /// The study.
+        study: Uid,
+    },
     /// The file system or a quota is full. Nothing of the batch was listed.
     #[error("disk full while {step}")]
     DiskFull {

@@ -5,10 +5,12 @@
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::error::CacheError;
 use crate::uid::Uid;
 
 pub(crate) const LOCK: &str = "lock";
@@ -88,6 +90,32 @@ pub(crate) fn trash_place(cache: &Path, name: &str) -> PathBuf {
             return place;
         }
     }
+}
+
+/// How full a disk is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// Bytes that this process may still write.
+    pub free: u64,
+    /// Bytes of the whole disk.
+    pub bytes: u64,
+}
+
+/// The room on the disk that an open file or folder lies on.
+pub(crate) fn room(file: &File) -> io::Result<Room> {
+    // SAFETY: zeroes are a valid `statvfs`, which holds numbers only.
+    let mut told: libc::statvfs = unsafe { std::mem::zeroed() };
+    // SAFETY: the descriptor is open for the life of `file`; `told` outlives the call.
+    if unsafe { libc::fstatvfs(file.as_raw_fd(), &mut told) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let free = told.f_bavail.saturating_mul(told.f_frsize);
+    Ok(Room { free, bytes: told.f_blocks.saturating_mul(told.f_frsize) })
+}
+
+/// The room on the disk of a folder.
+pub(crate) fn room_in(folder: &Path) -> Result<Room, CacheError> {
+    File::open(folder).and_then(|file| room(&file)).map_err(CacheError::io("asking for room"))
 }
 
 /// Removes a file or a folder with all in it; what is gone already is no error.

@@ -6,7 +6,8 @@
 //! u32, frames u32, texts (u16 length and UTF-8 each: SOP, series, study, class, transfer syntax,
 //! then [`Texts`] in its order), and the DICOM JSON to the end.
 //!
-//! What must hold: only appended to, by one arrival at a time; what lies behind the first record
+//! What must hold: only appended to, by one arrival at a time, or made anew as a whole when
+//! instances are taken out (see `leaving`); what lies behind the first record
 //! that is not whole is left out when read and cut off when next written. After a crash that was
 //! never listed; where the disk itself damaged a record, the objects behind it lie on without
 //! one, and `rebuild` takes them in again. A file of a newer version is refused untouched.
@@ -15,7 +16,7 @@
 //! (1.5 GB a million instances, and lost in a power cut).
 
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::{BufReader, Read, Write};
 use std::os::unix::fs::FileExt;
 
 use crate::error::CacheError;
@@ -270,6 +271,27 @@ pub(crate) fn scan(
     Ok(extent)
 }
 
+/// Writes a records file of those records of another for which `kept` says so, byte for byte.
+pub(crate) fn copy(
+    from: &File,
+    to: &mut dyn Write,
+    kept: &dyn Fn(&Record) -> bool,
+) -> Result<(), CacheError> {
+    const STEP: &str = "copying study records";
+    to.write_all(&front()).map_err(CacheError::io(STEP))?;
+    let mut bytes = Vec::new();
+    scan(from, &mut |span, record| {
+        if !kept(record) {
+            return Ok(());
+        }
+        bytes.resize(RECORD_FRONT_BYTES as usize + span.bytes as usize, 0);
+        from.read_exact_at(&mut bytes, span.at)
+            .and_then(|()| to.write_all(&bytes))
+            .map_err(CacheError::io(STEP))
+    })?;
+    Ok(())
+}
+
 /// Appends the JSON of a record to `out`; `false` if the record is damaged.
 pub(crate) fn read_json(file: &File, span: Span, out: &mut Vec<u8>) -> std::io::Result<bool> {
     let start = out.len();
@@ -302,8 +324,6 @@ impl Read for At<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-
     use super::*;
 
     fn header(n: i32) -> Header {

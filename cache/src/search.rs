@@ -339,6 +339,10 @@ impl Rows {
         self.by_study.len()
     }
 
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<StudyRow>> {
+        self.by_study.values()
+    }
+
     pub(crate) fn studies(&self) -> impl Iterator<Item = &Uid> {
         self.by_study.keys()
     }

@@ -98,6 +98,8 @@ pub(super) fn prefetch_flow(
         rules: config.rules.clone(),
         offset: config.offset,
         grace_ms: config.grace_ms,
+        stay_ms: config.stay_ms,
+        marks: config.marks,
         clock: clock::now,
     }))
 }

@@ -20,6 +20,7 @@ use super::objects::{Boundary, Extent, Objects, Selection, closing};
 use super::reply::DicomwebError;
 use super::target::{Level, Scope};
 use super::{check_syntaxes, waiting};
+use crate::fault::Blame;
 use crate::http::Files;
 use crate::prefetch::{Ended, Opening};
 
@@ -85,7 +86,8 @@ impl Follow {
                     },
                     Some(Err(error)) => {
                         let fault = error.to_string();
-                        return Some(Err(DicomwebError::Interrupted { fault }));
+                        let blame = Blame::Ours;
+                        return Some(Err(DicomwebError::Interrupted { fault, blame }));
                     }
                     None => self.piece = None,
                 }
@@ -111,9 +113,11 @@ impl Follow {
                 Err(Ended::Absent) if self.known == 0 => return Ok(None),
                 Err(Ended::Absent) => {
                     let fault = "it is not to be shown".to_owned();
-                    return Err(DicomwebError::Interrupted { fault });
+                    return Err(DicomwebError::Interrupted { fault, blame: Blame::Peer });
                 }
-                Err(Ended::Broken(fault)) => return Err(DicomwebError::Interrupted { fault }),
+                Err(Ended::Broken { fault, blame }) => {
+                    return Err(DicomwebError::Interrupted { fault, blame });
+                }
             };
             self.known = study.instances().len();
             let opens = self.sent.is_empty();

@@ -7,7 +7,7 @@ use axum::body::Body;
 use forepost_cache::{CacheError, UidError};
 use http::{HeaderValue, Response, StatusCode, header};
 
-use crate::fault::Fault;
+use crate::fault::{Blame, Fault};
 use crate::ledger::LedgerError;
 
 /// Why a request of this door is not answered with what it asked for.
@@ -93,11 +93,13 @@ pub(super) enum DicomwebError {
         /// Which level is missing.
         level: &'static str,
     },
-    /// The source of a study broke off while it was being fetched for this request.
+    /// A study broke off while it was being fetched for this request.
     #[error("fetching: {fault}")]
     Interrupted {
         /// What the fetch ended with.
         fault: String,
+        /// Whose fault it is.
+        blame: Blame,
     },
     /// Nothing of the study has come in the time that a request waits.
     #[error("nothing of it has arrived yet")]
@@ -143,8 +145,9 @@ impl DicomwebError {
             DicomwebError::NotAcceptable { .. } | DicomwebError::Syntax { .. } => {
                 StatusCode::NOT_ACCEPTABLE
             }
-            DicomwebError::Interrupted { .. } => StatusCode::BAD_GATEWAY,
+            DicomwebError::Interrupted { blame: Blame::Peer, .. } => StatusCode::BAD_GATEWAY,
             DicomwebError::NotYet
+            | DicomwebError::Interrupted { .. }
             | DicomwebError::Ledger(LedgerError::Overloaded { .. } | LedgerError::Closed)
             | DicomwebError::Cache(CacheError::Busy { .. } | CacheError::Closed) => {
                 StatusCode::SERVICE_UNAVAILABLE
@@ -220,7 +223,7 @@ impl DicomwebError {
     /// The same where the caller did nothing wrong.
     fn failure(&self) -> &'static str {
         match self {
-            DicomwebError::Interrupted { .. } => {
+            DicomwebError::Interrupted { blame: Blame::Peer, .. } => {
                 "The place that has this study did not deliver it; try again. \
                  影像来源未能提供此检查，请稍后重试。"
             }

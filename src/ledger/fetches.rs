@@ -3,9 +3,9 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::plans::{Considered, Settled, ids, refresh};
-use super::{Ledger, LedgerError, registrations};
+use super::{Ledger, LedgerError, evictions, registrations};
 use crate::limits::OPENED_KEEP_MS;
-use crate::model::{Link, Person, Place, Time};
+use crate::model::{FetchState, Link, Person, Place, Time};
 
 /// What a viewer opens, and in which order the sources' fetches are looked through. `source` is
 /// the first place's, so that a source that is busy hides no other's.
@@ -18,21 +18,6 @@ DROP INDEX fetch_next;
 CREATE INDEX fetch_due ON fetch(urgent DESC, due_at, next_at, source) WHERE state = 'waiting';
 CREATE INDEX fetch_opened ON fetch(opened_at) WHERE state = 'waiting' AND opened_at IS NOT NULL;
 ";
-
-/// What the ledger knows of a study that somebody opens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
-    /// No fetch was ever made for it.
-    Unknown,
-    /// It waits for its turn, was dropped, or failed: it can be fetched.
-    Away,
-    /// No place has it, or no more of it than is here.
-    Failed,
-    /// Everything was here when its fetch ended.
-    Here,
-    /// It belongs to none of those who wanted it, and is shown to nobody.
-    Apart,
-}
 
 /// Whether the first header contradicted this registration. What a source says of the study then
 /// counts no more, for as long as the registration is of the same patient.
@@ -116,7 +101,7 @@ pub enum FetchEnd {
 
 /// A study wanted by open plans. A visit that is cancelled, over, or ended unready waits for
 /// nothing; a try that is under way is finished.
-const WANTED_BY: &str = "considered c JOIN plan p ON p.registration = c.registration
+pub(super) const WANTED_BY: &str = "considered c JOIN plan p ON p.registration = c.registration
     WHERE c.outcome = 'chosen' AND p.state NOT IN ('cancelled', 'over', 'not ready')";
 
 impl Ledger {
@@ -186,20 +171,14 @@ impl Ledger {
         Ok(due)
     }
 
-    /// What is known of a study.
-    pub fn standing(&self, study: &str) -> Result<Standing, LedgerError> {
+    /// Where the fetch of a study stands; `None` when none was ever made.
+    pub fn fetch_state(&self, study: &str) -> Result<Option<FetchState>, LedgerError> {
         self.read(|connection| {
             let state: Option<String> = connection
                 .prepare_cached("SELECT state FROM fetch WHERE study = ?1")?
                 .query_row([study], |row| row.get(0))
                 .optional()?;
-            Ok(match state.as_deref() {
-                None => Standing::Unknown,
-                Some("here") => Standing::Here,
-                Some("apart") => Standing::Apart,
-                Some("failed") => Standing::Failed,
-                Some(_) => Standing::Away,
-            })
+            Ok(state.as_deref().and_then(FetchState::from_name))
         })
     }
 
@@ -301,31 +280,27 @@ impl Ledger {
         .await
     }
 
-    /// Studies that the ledger says are here and that open or coming plans want, with their m.
-    pub fn fetches_here(&self) -> Result<Vec<(String, u32)>, LedgerError> {
+    /// Studies that the ledger says are here, with their m, and whether open plans want them.
+    pub fn fetches_here(&self) -> Result<Vec<(String, u32, bool)>, LedgerError> {
         self.read(|connection| {
             let sql = format!(
-                "SELECT f.study, coalesce(f.expected, 0) FROM fetch f WHERE f.state = 'here'
-                 AND EXISTS(SELECT 1 FROM {WANTED_BY} AND c.study = f.study)"
+                "SELECT f.study, coalesce(f.expected, 0),
+                   EXISTS(SELECT 1 FROM {WANTED_BY} AND c.study = f.study)
+                 FROM fetch f WHERE f.state = 'here'"
             );
             let mut statement = connection.prepare_cached(&sql)?;
-            let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            let rows =
+                statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
             Ok(rows.collect::<Result<_, _>>()?)
         })
     }
 
-    /// Sends studies of which the cache has lost instances back to fetching: `(study, n)`.
+    /// Sends studies of which the cache has lost instances back to fetching, `(study, n)`: at once
+    /// where an open plan wants them, else when one does.
     pub async fn lost(&self, studies: Vec<(String, u32)>, now: Time) -> Result<(), LedgerError> {
         self.commit(move |writing| {
             for (study, have) in &studies {
-                writing
-                    .connection
-                    .prepare_cached(
-                        "UPDATE fetch SET state = 'waiting', have = ?2, next_at = ?3, attempts = 0,
-                           ended_at = NULL WHERE study = ?1",
-                    )?
-                    .execute(params![study, have, now.0])?;
-                refresh_choosers(writing.connection, study, now)?;
+                evictions::lose(writing.connection, study, *have, now)?;
             }
             Ok(())
         })
@@ -407,7 +382,11 @@ fn note_source(connection: &Connection, study: &str) -> Result<(), LedgerError> 
 }
 
 /// The plans that chose a study, after its fetch went back to waiting.
-fn refresh_choosers(connection: &Connection, study: &str, now: Time) -> Result<(), LedgerError> {
+pub(super) fn refresh_choosers(
+    connection: &Connection,
+    study: &str,
+    now: Time,
+) -> Result<(), LedgerError> {
     let sql = "SELECT registration FROM considered WHERE study = ?1 AND outcome = 'chosen'";
     for id in ids(connection, sql, params![study])? {
         refresh(connection, id, now)?;
@@ -442,7 +421,7 @@ pub(super) fn places(connection: &Connection, study: &str) -> Result<Vec<Place>,
 }
 
 /// The fetch takes the most urgent of its plans; without any, and opened by nobody, it is dropped,
-/// and one that was dropped and is wanted again waits for its turn.
+/// and one that was dropped or evicted and is wanted again waits for its turn.
 pub(super) fn reorder(connection: &Connection, study: &str, now: Time) -> Result<(), LedgerError> {
     let sql = format!("SELECT max(p.urgent), min(p.due_at) FROM {WANTED_BY} AND c.study = ?1");
     let (urgent, due_at): (Option<bool>, Option<i64>) = connection
@@ -454,8 +433,9 @@ pub(super) fn reorder(connection: &Connection, study: &str, now: Time) -> Result
         (Some(urgent), Some(due_at)) => connection
             .prepare_cached(
                 "UPDATE fetch SET urgent = ?2, due_at = ?3,
-                   next_at = CASE WHEN state = 'dropped' THEN ?4 ELSE next_at END,
-                   state = CASE WHEN state = 'dropped' THEN 'waiting' ELSE state END
+                   next_at = CASE WHEN state IN ('dropped', 'evicted') THEN ?4 ELSE next_at END,
+                   state = CASE WHEN state IN ('dropped', 'evicted') THEN 'waiting'
+                                ELSE state END
                  WHERE study = ?1",
             )?
             .execute(params![study, urgent, due_at, now.0])?,
@@ -504,7 +484,8 @@ fn write_end(
     connection
         .prepare_cached(
             "UPDATE fetch SET
-               state = CASE WHEN state = 'dropped' AND ?2 = 'waiting' THEN state ELSE ?2 END,
+               state = CASE WHEN state IN ('dropped', 'evicted') AND ?2 = 'waiting'
+                            THEN state ELSE ?2 END,
                have = ?3, bytes = bytes + ?4, fault = ?5, next_at = coalesce(?6, next_at),
                disk_full = ?7, attempts = attempts + 1,
                expected = CASE WHEN ?2 = 'here' THEN ?3 ELSE expected END,

@@ -374,7 +374,7 @@ pub(super) fn refresh(connection: &Connection, id: i64, now: Time) -> Result<Set
         .query_row([id], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let (waiting, failed): (i64, i64) = connection
         .prepare_cached(
-            "SELECT coalesce(sum(f.state IN ('waiting', 'dropped')), 0),
+            "SELECT coalesce(sum(f.state IN ('waiting', 'dropped', 'evicted')), 0),
                     coalesce(sum(f.state = 'failed'), 0)
              FROM considered c JOIN fetch f ON f.study = c.study
              WHERE c.registration = ?1 AND c.outcome = 'chosen'",

@@ -23,6 +23,7 @@ const MIGRATIONS: &[&[&str]] = &[
         super::deliveries::OF_YEARS,
         super::counts::TABLES,
     ],
+    &[super::evictions::MIGRATION],
 ];
 
 /// The oldest version whose programs read what this one writes.

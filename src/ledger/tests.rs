@@ -198,6 +198,65 @@ async fn a_study_is_dropped_when_the_last_who_wanted_it_cancels() {
 }
 
 #[tokio::test]
+async fn a_study_that_was_evicted_is_fetched_again_by_who_wants_it_next() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = open(folder.path());
+    let id = register(&ledger, "one", "王小东", order()).await.id;
+    searched(&ledger, id, StudyOutcome::Chosen).await;
+    ledger.settle_fetch(STUDY.into(), 3, 9, FetchEnd::Here, vec![], NOW).await.unwrap();
+    let evict = |now| ledger.evict(STUDY.into(), "forepost".into(), now);
+    assert!(!evict(NOW).await.unwrap(), "a plan to come counts on it");
+    let over = PlanOrder { over: true, ..order() };
+    register(&ledger, "one", "王小东", over).await;
+    let standing = ledger.standings(&[STUDY, "2.25.9"]).unwrap();
+    let expected = Standing { matched: true, over_at: Some(NOW), ..Standing::default() };
+    assert_eq!(standing, [expected, Standing::default()]);
+    assert!(evict(NOW).await.unwrap());
+    assert_eq!(fetch_state(&ledger, FetchState::Evicted), 1);
+    let two = register(&ledger, "two", "王小东", order()).await.id;
+    let settled = searched(&ledger, two, StudyOutcome::Chosen).await;
+    assert_eq!(settled.state, PlanState::Fetching, "not ready with what is gone");
+    assert_eq!(ledger.due_fetches(VISIT, 9, &|_| false, &[]).unwrap()[0].study, STUDY);
+    let all = Deeds { study: Some(STUDY.into()), who: None, since: Time(0), limit: 9 };
+    let deeds = ledger.deeds(&all).unwrap();
+    assert_eq!((deeds.len(), deeds[0].what.as_str()), (1, "cache evict"));
+}
+
+#[tokio::test]
+async fn a_damaged_study_is_fetched_at_once_if_it_is_wanted_and_else_later() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = open(folder.path());
+    let id = register(&ledger, "one", "王小东", order()).await.id;
+    searched(&ledger, id, StudyOutcome::Chosen).await;
+    ledger.settle_fetch(STUDY.into(), 3, 9, FetchEnd::Here, vec![], NOW).await.unwrap();
+    ledger.damaged(STUDY.into(), 2, "forepost".into(), NOW).await.unwrap();
+    let (plan, ..) = ledger.plan(id).unwrap().unwrap();
+    assert_eq!((plan.state.as_str(), plan.have, plan.expected), ("fetching", 2, 3));
+    ledger.settle_fetch(STUDY.into(), 3, 3, FetchEnd::Here, vec![], NOW).await.unwrap();
+    let over = PlanOrder { over: true, ..order() };
+    register(&ledger, "one", "王小东", over).await;
+    ledger.lost(vec![(STUDY.into(), 1)], NOW).await.unwrap();
+    assert_eq!(fetch_state(&ledger, FetchState::Evicted), 1);
+    assert_eq!(ledger.due_fetches(VISIT, 9, &|_| false, &[]).unwrap().len(), 0);
+}
+
+#[tokio::test]
+async fn a_visit_that_nobody_declared_over_is_over_some_time_after_it() {
+    const DAY_MS: i64 = 86_400_000;
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = open(folder.path());
+    let id = register(&ledger, "one", "王小东", order()).await.id;
+    searched(&ledger, id, StudyOutcome::Own).await;
+    let end = |now| ledger.end_visits(now, DAY_MS, 30 * DAY_MS);
+    assert_eq!(end(VISIT.plus_ms(DAY_MS)).await.unwrap(), 0);
+    assert_eq!(end(VISIT.plus_ms(DAY_MS + 1)).await.unwrap(), 1);
+    assert_eq!(ledger.plan(id).unwrap().unwrap().0.state, "over");
+    // A visit that is registered again is wanted again.
+    let again = register(&ledger, "one", "王小东", order()).await;
+    assert_eq!(again.state, PlanState::Searching);
+}
+
+#[tokio::test]
 async fn a_plan_is_ready_when_there_is_nothing_to_fetch() {
     let folder = tempfile::tempdir().unwrap();
     let ledger = open(folder.path());
@@ -237,7 +296,7 @@ async fn what_the_cache_lost_is_fetched_again() {
     searched(&ledger, id, StudyOutcome::Chosen).await;
     let study = STUDY.to_owned();
     ledger.settle_fetch(study.clone(), 3, 9, FetchEnd::Here, vec![], NOW).await.unwrap();
-    assert_eq!(ledger.fetches_here().unwrap(), vec![(study.clone(), 3)]);
+    assert_eq!(ledger.fetches_here().unwrap(), vec![(study.clone(), 3, true)]);
     ledger.lost(vec![(study, 1)], NOW).await.unwrap();
     assert_eq!(ledger.due_fetches(NOW, 9, &|_| false, &[]).unwrap().len(), 1);
     assert_eq!(ledger.plan(id).unwrap().unwrap().0.state, "fetching");

@@ -105,16 +105,19 @@ pub enum FetchState {
     Failed,
     /// Nobody wants it any more.
     Dropped,
+    /// It was here and left, whole or in part; nobody wanted it then.
+    Evicted,
 }
 
 impl FetchState {
     /// Every state.
-    pub const ALL: [FetchState; 5] = [
+    pub const ALL: [FetchState; 6] = [
         FetchState::Waiting,
         FetchState::Here,
         FetchState::Apart,
         FetchState::Failed,
         FetchState::Dropped,
+        FetchState::Evicted,
     ];
 
     /// The stored word.
@@ -125,6 +128,7 @@ impl FetchState {
             FetchState::Apart => "apart",
             FetchState::Failed => "failed",
             FetchState::Dropped => "dropped",
+            FetchState::Evicted => "evicted",
         }
     }
 

@@ -7,14 +7,14 @@ use forepost_cache::{Arrival, CacheError, Study, Uid};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::keeper::{Keeper, Kept};
-use super::open::{self, Ended, Fetching};
+use super::keeper::{DISK_FULL, Keeper, Kept};
+use super::open::{self, Fetching};
 use super::order::{Outline, SeriesOrder, fetch_order, put_first};
 use super::search::note_ready;
 use super::source::{Lane, Source};
 use super::{Prefetch, retry_at};
 use crate::breaker::Permit;
-use crate::fault::{Fault, Retry};
+use crate::fault::{Blame, Fault, Retry};
 use crate::ledger::{ClaimedFetch, FetchEnd, Judged};
 use crate::limits::{LANES_MAX, PIECES_MAX};
 use crate::model::{Listing, Place, PlanState, Wanted};
@@ -31,10 +31,10 @@ impl Prefetch {
     pub(super) async fn fetch(self: Arc<Self>, fetch: ClaimedFetch, fetching: Arc<Fetching>) {
         let study = fetch.study.clone();
         let ended = match self.fetch_and_settle(fetch, &fetching).await {
-            Ok(end) => open::ended(&end),
+            Ok((end, blame)) => open::ended(&end, blame),
             Err(error) => {
                 log::error!(study = study.as_str(); "settling a fetch: {error}");
-                Ended::Broken(error.to_string())
+                open::ours(error)
             }
         };
         self.openings.end(&study, ended);
@@ -45,9 +45,15 @@ impl Prefetch {
         &self,
         fetch: ClaimedFetch,
         fetching: &Arc<Fetching>,
-    ) -> Result<FetchEnd, Fault> {
+    ) -> Result<(FetchEnd, Blame), Fault> {
         let uid = Uid::try_from(fetch.study.as_str())
             .map_err(|error| Fault::ours("study uid", error.to_string()).for_good())?;
+        if self.is_held_back() && !fetch.urgent && !fetching.followed() {
+            let fault = Fault::ours(DISK_FULL, "the disk has no room for fetches that can wait");
+            let end = self.failed_end(&fetch, &fault);
+            self.settle(&fetch.study, &uid, 0, end.clone(), Vec::new()).await?;
+            return Ok((end, Blame::Ours));
+        }
         let mut judged: Vec<Judged> = Vec::new();
         let mut bytes = 0;
         let mut fault = Fault::peer("places", "no place is known for the study").for_good();
@@ -85,7 +91,7 @@ impl Prefetch {
         }
         let end = end.unwrap_or_else(|| self.failed_end(&fetch, &fault));
         self.settle(&fetch.study, &uid, bytes, end.clone(), judged).await?;
-        Ok(end)
+        Ok((end, fault.blame))
     }
 
     fn failed_end(&self, fetch: &ClaimedFetch, fault: &Fault) -> FetchEnd {
@@ -97,7 +103,7 @@ impl Prefetch {
         FetchEnd::Again {
             fault: fault.to_string(),
             next_at: retry_at(now, fetch.attempts, fault.retry, salt),
-            disk_full: fault.step == super::keeper::DISK_FULL,
+            disk_full: fault.step == DISK_FULL,
         }
     }
 
@@ -306,7 +312,7 @@ fn worse(before: Fault, now: Fault) -> Fault {
 }
 
 /// Runs what touches the disk beside the network's threads.
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, CacheError> + Send + 'static,
 ) -> Result<T, Fault> {
     let result = tokio::task::spawn_blocking(work)

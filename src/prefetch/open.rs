@@ -21,10 +21,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Prefetch, lock};
 use crate::breaker::Permit;
-use crate::fault::Fault;
-use crate::ledger::{FetchEnd, LedgerError, Standing};
+use crate::fault::{Blame, Fault};
+use crate::ledger::{FetchEnd, LedgerError};
 use crate::limits::{ABSENT_KEEP_MS, ABSENT_MAX, ASK_WAIT_S, ASKED_MAX, FOLLOW_LOOK_MS};
-use crate::model::{FoundStudy, Time, Wanted};
+use crate::model::{FetchState, FoundStudy, Time, Wanted};
 
 /// How the fetch of a followed study ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,8 +33,13 @@ pub enum Ended {
     Whole,
     /// No source has it, or it is not to be shown.
     Absent,
-    /// It broke off; what is here is not the whole study. The words name no patient.
-    Broken(String),
+    /// It broke off; what is here is not the whole study.
+    Broken {
+        /// The fault, without anything personal.
+        fault: String,
+        /// Whose it is.
+        blame: Blame,
+    },
 }
 
 /// A study that is being fetched, or that somebody waits for.
@@ -223,22 +228,20 @@ impl Prefetch {
     ) -> Result<Option<Opening>, Fault> {
         let (flow, uid) = (Arc::clone(self), study.clone());
         let read = tokio::task::spawn_blocking(move || {
-            let standing = flow.parts.ledger.standing(uid.as_str())?;
+            let state = flow.parts.ledger.fetch_state(uid.as_str())?;
             // The study itself, not its search row: a folder that somebody deleted has one.
             let here = flow.parts.cache.study(&uid).ok().flatten();
             let here = here.map_or(0, |study| study.instances().len() as u32);
-            Ok::<_, LedgerError>((standing, here))
+            Ok::<_, LedgerError>((state, here))
         });
-        let (standing, here) = read
+        let (state, here) = read
             .await
-            .map_err(|_| Fault::ours("ledger", "reading a study's standing panicked"))??;
-        let nothing_to_come = match standing {
-            Standing::Apart => true,
-            Standing::Here | Standing::Failed => here > 0,
-            Standing::Unknown => {
-                here > 0 || !ask || self.openings.is_absent(study, (self.parts.clock)())
-            }
-            Standing::Away => false,
+            .map_err(|_| Fault::ours("ledger", "reading the state of a fetch panicked"))??;
+        let nothing_to_come = match state {
+            Some(FetchState::Apart) => true,
+            Some(FetchState::Here | FetchState::Failed) => here > 0,
+            Some(FetchState::Waiting | FetchState::Dropped | FetchState::Evicted) => false,
+            None => here > 0 || !ask || self.openings.is_absent(study, (self.parts.clock)()),
         };
         if nothing_to_come {
             return Ok(None);
@@ -247,7 +250,7 @@ impl Prefetch {
         if new {
             // On its own, because the one who opened it may leave and others follow it already.
             let (flow, study) = (Arc::clone(self), study.clone());
-            self.tasks.spawn(async move { flow.hasten(study, standing, here).await });
+            self.tasks.spawn(async move { flow.hasten(study, state.is_some(), here).await });
         } else if let Some(source) = opening.fetching.source() {
             self.openings.make_room(&source);
         }
@@ -255,9 +258,9 @@ impl Prefetch {
     }
 
     /// Makes the fetch of an opened study due, before all others.
-    async fn hasten(&self, study: Uid, standing: Standing, here: u32) {
+    async fn hasten(&self, study: Uid, known: bool, here: u32) {
         let (name, ledger) = (study.as_str().to_owned(), &self.parts.ledger);
-        let kept = if standing == Standing::Unknown {
+        let kept = if !known {
             let found = self.ask_for(&study).await;
             let now = (self.parts.clock)();
             match found {
@@ -270,7 +273,10 @@ impl Prefetch {
                     let places = found.into_iter().map(|one| one.place).collect();
                     ledger.open_unknown(name.clone(), places, expected, now).await
                 }
-                Err(fault) => return self.openings.end(&name, Ended::Broken(fault.to_string())),
+                Err(fault) => {
+                    let (fault, blame) = (fault.to_string(), fault.blame);
+                    return self.openings.end(&name, Ended::Broken { fault, blame });
+                }
             }
         } else {
             ledger.open_known(name.clone(), here, (self.parts.clock)()).await
@@ -279,7 +285,7 @@ impl Prefetch {
             Ok(()) => self.wake(),
             Err(error) => {
                 log::error!(study = name.as_str(); "opening a study: {error}");
-                self.openings.end(&name, Ended::Broken("the ledger did not keep it".to_owned()));
+                self.openings.end(&name, ours("the ledger did not keep it"));
             }
         }
     }
@@ -321,12 +327,19 @@ impl Prefetch {
     }
 }
 
+/// What broke off here.
+pub(super) fn ours(fault: impl ToString) -> Ended {
+    Ended::Broken { fault: fault.to_string(), blame: Blame::Ours }
+}
+
 /// What the end of a fetch is to those who follow it.
-pub(super) fn ended(end: &FetchEnd) -> Ended {
+pub(super) fn ended(end: &FetchEnd, blame: Blame) -> Ended {
     match end {
         FetchEnd::Here => Ended::Whole,
         FetchEnd::Apart { .. } => Ended::Absent,
-        FetchEnd::Again { fault, .. } | FetchEnd::Failed { fault } => Ended::Broken(fault.clone()),
-        FetchEnd::Yielded => Ended::Broken("another study was more urgent".to_owned()),
+        FetchEnd::Again { fault, .. } | FetchEnd::Failed { fault } => {
+            Ended::Broken { fault: fault.clone(), blame }
+        }
+        FetchEnd::Yielded => ours("another study was more urgent"),
     }
 }

@@ -16,6 +16,7 @@ use forepost::model::{
     PatientType, Person, Place, Registration, Sex, Time, UtcOffset, VisitKey, Wanted,
 };
 use forepost::prefetch::choice::Rules;
+use forepost::prefetch::eviction::Marks;
 use forepost::prefetch::{Lane, Parts, Piece, Prefetch, Source, Work};
 use forepost_cache::{Cache, StudyQuery, Uid};
 use proptest::prelude::*;
@@ -333,6 +334,8 @@ impl Real {
             rules: Rules { sources: vec!["script".into()], ..Rules::default() },
             offset: UtcOffset::china(),
             grace_ms: 86_400_000,
+            stay_ms: 30 * 86_400_000,
+            marks: Marks::default(),
             clock: now,
         });
         let intake = Intake {

@@ -71,6 +71,115 @@ fn what_was_sealed_before_a_kill_is_whole_after_it() {
     assert_eq!(report.findings, []);
 }
 
+const STUDIES: u32 = 6;
+
+fn study_of(n: u32) -> String {
+    format!("1.3.{n}")
+}
+
+/// Not a test by itself: what the next one starts and kills.
+#[test]
+fn child_that_evicts_and_mends_until_it_is_killed() {
+    let Ok(folder) = std::env::var(FOLDER) else { return };
+    let cache = Cache::open(Path::new(&folder)).unwrap();
+    for round in 0..100_000 {
+        let of = study_of(round % STUDIES);
+        let mut arrival = cache.arrival(&uid(&of)).unwrap();
+        for n in 1..=8 {
+            offer(&mut arrival, &Slice::new(&of, 1, n).bytes()).unwrap();
+        }
+        arrival.seal().unwrap();
+        drop(arrival);
+        writeln!(std::io::stderr(), "whole {of}").unwrap();
+        // One loses an object, another leaves.
+        let damaged = study_of((round + 2) % STUDIES);
+        let path = Path::new(&folder).join(format!("studies/{damaged}/{damaged}.1.3.dcm"));
+        if path.exists() {
+            std::fs::write(path, b"other bytes").unwrap();
+            let found = cache.verify_study(&uid(&damaged), &mut |_| true).unwrap();
+            cache.mend(&uid(&damaged), &found.findings).unwrap();
+        }
+        let leaving = cache.leaving(&uid(&study_of((round + 4) % STUDIES))).unwrap();
+        leaving.remove().unwrap();
+    }
+}
+
+#[test]
+fn a_kill_while_studies_leave_and_are_mended_lists_nothing_that_is_not_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    for round in 0..10 {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["surviving::child_that_evicts_and_mends_until_it_is_killed", "--exact"])
+            .arg("--nocapture")
+            .env(FOLDER, folder.path())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let told = lines.take(2 + round * 3).filter(|line| {
+            let line = line.as_ref().unwrap();
+            assert!(line.starts_with("whole "), "child: {line}");
+            true
+        });
+        assert_eq!(told.count(), 2 + round * 3);
+        child.kill().unwrap();
+        child.wait().unwrap();
+
+        let cache = Cache::open(folder.path()).unwrap();
+        wait_until_whole(&cache);
+        for n in 0..STUDIES {
+            let of = uid(&study_of(n));
+            let found = cache.verify_study(&of, &mut |_| true).unwrap();
+            // The kill may have come when the child had damaged an object, or moved it away, and
+            // its record was not taken out yet: that is found, and mended now.
+            if found.damaged() {
+                cache.mend(&of, &found.findings).unwrap();
+            }
+            let Some(study) = cache.study(&of).unwrap() else { continue };
+            for one in study.instances() {
+                let slice = Slice::new(of.as_str(), 1, one.number as u32);
+                assert_eq!(object(&study, &one.sop), slice.bytes());
+            }
+        }
+        cache.close().unwrap();
+    }
+}
+
+#[test]
+fn repair_takes_out_what_is_damaged_and_leaves_the_rest() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = Cache::open(folder.path()).unwrap();
+    let slices: Vec<Slice> = (1..=4).map(|n| Slice::new("1.2", n, n)).collect();
+    put(&cache, &slices);
+    put(&cache, &[Slice::new("1.3", 1, 1)]);
+    let held = study(&cache, "1.2");
+    let path = folder.path().join("studies/1.2/1.2.3.3.dcm");
+    let mut changed = std::fs::read(&path).unwrap();
+    *changed.last_mut().unwrap() ^= 1;
+    std::fs::write(&path, changed).unwrap();
+    assert!(matches!(Cache::repair(folder.path(), &mut |_, _| {}), Err(CacheError::Locked),));
+    cache.close().unwrap();
+    drop(cache);
+
+    let report = Cache::repair(folder.path(), &mut |_, _| {}).unwrap();
+    let expected = forepost_cache::Mended { taken: 1, left: 3 };
+    assert_eq!(report.mended, [(uid("1.2"), expected)]);
+    assert_eq!((report.verified.studies, report.verified.instances), (2, 5));
+    // Who held the study from before the damage cannot open the object either.
+    let gone = held.instance(&uid("1.2.3.3")).unwrap();
+    assert!(matches!(held.object(gone), Err(CacheError::ObjectDamaged { got: None, .. })));
+    let cache = Cache::open(folder.path()).unwrap();
+    assert_eq!(cache.stats().index, IndexState::Whole);
+    let now = study(&cache, "1.2");
+    assert_eq!((now.series().len(), now.instances().len()), (3, 3));
+    let query = forepost_cache::SeriesQuery::default();
+    assert_eq!(cache.search_series(&query).unwrap().len(), 4, "three and the other study's");
+    assert_eq!(Cache::verify(folder.path(), &mut |_, _| {}).unwrap().findings, []);
+    put(&cache, &[slices[2].clone()]);
+    assert_eq!(object(&study(&cache, "1.2"), &uid("1.2.3.3")), slices[2].bytes());
+}
+
 #[test]
 fn an_index_that_was_damaged_behind_a_clean_marker_is_rebuilt() {
     let folder = tempfile::tempdir().unwrap();
