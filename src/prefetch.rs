@@ -3,12 +3,14 @@
 //! For: a doctor who never waits. Always holds: a plan ends, as ready, not ready with its one
 //! cause, cancelled or over, whatever dies in between, because every step is settled in the ledger
 //! before the next begins; a study is fetched once for all who want it and only what is missing of
-//! it; what contradicts the patient's identity is linked to nobody. On disk: rows of the ledger
-//! (`plan`, `search`, `considered`, `fetch`, `place`); the claims of what is under way live in
-//! memory only, so that a restart simply finds the work still due. Refused: a queue of jobs in
-//! memory, which a power cut empties; a state "in progress" on disk, which somebody must repair
-//! after a crash. Start at [`Prefetch::run`]; then `search.rs`, `fetch.rs`,
-//! `keeper.rs`; what leaves again is in `eviction.rs`, what is found damaged in `scrub.rs`.
+//! it; what contradicts the patient's identity is linked to nobody. When an examination is ordered
+//! for its patient a plan falls due once more and decides from the answers it has. On disk: rows of
+//! the ledger (`plan`, `search`, `considered`, `fetch`, `place`); the claims of what is under way
+//! live in memory only, so that a restart simply finds the work still due. Refused: a queue of jobs
+//! in memory, which a power cut empties; a state "in progress" on disk, which somebody must repair
+//! after a crash. Start at [`Prefetch::run`]; then `search.rs`, `fetch.rs`, `keeper.rs`; what is
+//! opened before it is here is in `open.rs`, what leaves again in `eviction.rs`, what is found
+//! damaged in `scrub.rs`.
 
 pub mod choice;
 pub mod eviction;

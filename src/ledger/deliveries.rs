@@ -432,14 +432,15 @@ impl Ledger {
             writing
                 .connection
                 .prepare_cached(
-                    "UPDATE delivery SET boot = NULL WHERE boot = ?1 AND accepted_at > ?2",
+                    "UPDATE delivery INDEXED BY delivery_boot SET boot = NULL
+                     WHERE boot = ?1 AND accepted_at > ?2",
                 )?
                 .execute(params![boot, now.plus_ms(-shift_ms).0])?;
             let mut changed = 0;
             changed += writing
                 .connection
                 .prepare_cached(
-                    "UPDATE delivery SET accepted_at = accepted_at + ?2,
+                    "UPDATE delivery INDEXED BY delivery_boot SET accepted_at = accepted_at + ?2,
                        deadline_at = CASE WHEN start = 'given' OR deadline_at = ?3
                          THEN deadline_at ELSE deadline_at + ?2 END,
                        starts_at = CASE WHEN start = 'given' THEN starts_at
@@ -450,7 +451,7 @@ impl Ledger {
             changed += writing
                 .connection
                 .prepare_cached(
-                    "UPDATE delivery SET
+                    "UPDATE delivery INDEXED BY delivery_boot SET
                        deadline_at = CASE WHEN start = 'given' OR deadline_at = ?2
                          THEN deadline_at ELSE deadline_at - starts_at + ?1 END,
                        starts_at = CASE WHEN start = 'given' THEN starts_at ELSE ?1 END,

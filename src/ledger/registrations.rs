@@ -308,7 +308,7 @@ fn write_plan(
              VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?9)
              ON CONFLICT(registration) DO UPDATE SET state = excluded.state,
                urgent = excluded.urgent, due_at = excluded.due_at,
-               next_at = CASE WHEN excluded.state = 'searching' AND NOT ?8
+               next_at = CASE WHEN excluded.state IN ('searching', 'fetching') AND NOT ?8
                               THEN plan.next_at ELSE excluded.next_at END,
                over_at = CASE WHEN excluded.over_at IS NULL THEN NULL
                               ELSE coalesce(plan.over_at, excluded.over_at) END,

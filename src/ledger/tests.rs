@@ -372,6 +372,10 @@ async fn what_is_ordered_between_the_decision_and_its_commit_is_decided_again() 
     };
     assert_eq!(settle(wanted.clone()).await.state, PlanState::Fetching);
     assert_eq!(ledger.due_plans(VISIT, 9, &|_| false).unwrap().len(), 0);
+    assert_eq!(keep_order(&ledger, "K1", NOW).await, 1);
+    register(&ledger, "v", "王小东", order()).await;
+    assert_eq!(ledger.due_plans(NOW, 9, &|_| false).unwrap().len(), 1, "it is still to be done");
+    assert_eq!(settle(wanted).await.state, PlanState::Fetching);
     assert_eq!(ledger.ordered("H2", &numbers(), NOW).unwrap(), [], "its hospital's alone");
     let later = NOW.plus_ms(crate::limits::ORDERED_MS + 1);
     assert_eq!(ledger.ordered("H1", &numbers(), later).unwrap(), [], "forgotten");
