@@ -250,6 +250,9 @@ pub const SCRUB_LOOK_MS: u64 = 100;
 /// Milliseconds between the end of one round through the cache and the beginning of the next.
 pub const SCRUB_REST_MS: u64 = 86_400_000;
 
+/// Milliseconds between two looks at what readers found damaged, while nothing else is verified.
+pub const SUSPECTS_LOOK_MS: u64 = 1_000;
+
 /// Plans without a readable identifier that are read at once when a key has come.
 pub const TAKE_UP_PAGE: usize = 256;
 

@@ -131,7 +131,7 @@ impl Prefetch {
     /// Looks at the plans to come and fetches again what the cache has lost, then works until
     /// [`Prefetch::stop`].
     pub async fn run(self: Arc<Self>) {
-        self.compare().await;
+        self.compare(true).await;
         self.tasks.spawn(Arc::clone(&self).keep_room());
         self.tasks.spawn(Arc::clone(&self).scrub());
         let mut expired_at = Time(i64::MIN);
@@ -166,17 +166,16 @@ impl Prefetch {
     }
 
     /// Compares what the ledger says is here with what the cache has: after a start,
-    /// a rebuild or an eviction. What nobody wants now is compared too, once the cache knows it by
-    /// heart: who wants it next must not count on what is gone.
-    pub async fn recheck(&self) -> Result<(), LedgerError> {
-        let by_heart = self.knows_by_heart();
+    /// a rebuild or an eviction; `wanted_only`, for what open plans want. What nobody wants now is
+    /// compared too once the cache knows it by heart: who wants it next must not count on what is
+    /// gone.
+    pub async fn recheck(&self, wanted_only: bool) -> Result<(), LedgerError> {
         let lost: Vec<(String, u32)> = self
             .parts
             .ledger
-            .fetches_here()?
+            .fetches_here(wanted_only)?
             .into_iter()
-            .filter(|(_, _, wanted)| *wanted || by_heart)
-            .filter_map(|(study, expected, _)| {
+            .filter_map(|(study, expected)| {
                 let here = Uid::try_from(study.as_str())
                     .map_or(0, |uid| self.parts.cache.instances_here(&uid));
                 (here < expected).then_some((study, here))

@@ -23,7 +23,7 @@ use crate::leaving::Leaving;
 use crate::limits::{LOCK_LOOK, LOCK_WAIT, OPENED_BYTES_MAX, OPENED_STUDIES_MAX, SERIES_ROWS_MAX};
 use crate::rows::{SeriesRow, StudyRow};
 use crate::search::{Rows, SeriesQuery, StudyQuery};
-use crate::study::Study;
+use crate::study::{Study, Suspects};
 use crate::uid::Uid;
 
 /// A cache folder held open for writing. Cheap to clone; usable from any thread.
@@ -267,6 +267,12 @@ impl Cache {
         }
     }
 
+    /// The studies of which readers found a record or an object missing, cut short or damaged since
+    /// this was last asked; at most [`crate::limits::SUSPECTS_MAX`] at a time.
+    pub fn suspects(&self) -> Vec<Uid> {
+        self.inner.suspects.take()
+    }
+
     /// What is here, study by study, in no order. While the index is rebuilt, as far as it is.
     pub fn held(&self) -> Vec<Held> {
         let rows: Vec<Arc<StudyRow>> = self.inner.read_rows().all().cloned().collect();
@@ -436,6 +442,7 @@ pub(crate) struct Inner {
     state: Mutex<IndexState>,
     rebuild: Mutex<Option<JoinHandle<()>>>,
     stop: AtomicBool,
+    suspects: Arc<Suspects>,
 }
 
 impl Inner {
@@ -449,6 +456,7 @@ impl Inner {
             state: Mutex::new(IndexState::Whole),
             rebuild: Mutex::new(None),
             stop: AtomicBool::new(false),
+            suspects: Arc::default(),
         }
     }
 
@@ -486,7 +494,7 @@ impl Inner {
         let kept = self.opened().touch(study);
         let now = match kept {
             Some(kept) => kept,
-            None => Arc::new(Study::load(self.study_folder(study), study)?),
+            None => Arc::new(self.load(study)?),
         };
         // While the index is rebuilt, the rebuild passes over studies in hands.
         let missing = self.read_rows().get(study).is_none();
@@ -531,6 +539,12 @@ impl Inner {
         }
     }
 
+    /// Reads a study's records, for who opens its objects.
+    pub(crate) fn load(&self, study: &Uid) -> Result<Study, CacheError> {
+        let loaded = Study::load(self.study_folder(study), study)?;
+        Ok(loaded.telling(&self.suspects))
+    }
+
     fn study(&self, study: &Uid) -> Result<Option<Arc<Study>>, CacheError> {
         let listed = |study: &Arc<Study>| study.some_row().map(|_| study.clone());
         {
@@ -546,7 +560,7 @@ impl Inner {
             }
             opened.begin_reading(study);
         }
-        let loaded = Study::load(self.study_folder(study), study);
+        let loaded = self.load(study);
         let mut opened = self.opened();
         let fresh = opened.end_reading(study);
         match opened.claims.get(study) {

@@ -114,6 +114,7 @@ fn mend(
         .collect();
     let extent = study.extent();
     if damaged.is_empty() && extent.file == extent.whole {
+        let study = cache.load(uid)?;
         return Ok((0, study.some_row().is_some().then(|| Arc::new(study))));
     }
     let trash = move_objects(cache, &folder, &damaged)
@@ -123,7 +124,7 @@ fn mend(
         folder::delete(&path).map_err(CacheError::io("deleting a damaged object"))?;
     }
     let taken = damaged.len() as u32;
-    let mended = Study::load(folder, uid)?;
+    let mended = cache.load(uid)?;
     Ok((taken, mended.some_row().is_some().then(|| Arc::new(mended))))
 }
 

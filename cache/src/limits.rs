@@ -87,6 +87,9 @@ pub const SLED_BYTES: u64 = 16 << 20;
 /// Series rows in one answer; a question that matches more is too wide to be meant.
 pub const SERIES_ROWS_MAX: usize = 100_000;
 
+/// Studies noted as suspect until somebody looks; a disk that is gone makes all of them so.
+pub const SUSPECTS_MAX: usize = 256;
+
 /// Findings of a verification kept with their text; beyond it they are counted.
 pub const FINDINGS_MAX: usize = 10_000;
 

@@ -11,11 +11,12 @@ use std::io;
 use std::os::fd::{FromRawFd, RawFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::error::CacheError;
 use crate::folder::object_name;
 use crate::header::Header;
+use crate::limits::SUSPECTS_MAX;
 use crate::records::{self, Extent, Span};
 use crate::rows::{SeriesRow, StudyRow};
 use crate::uid::Uid;
@@ -59,6 +60,25 @@ pub struct Study {
     /// Positions in `instances`, sorted by SOP Instance UID; made when first asked for.
     by_sop: OnceLock<Vec<u32>>,
     extent: Extent,
+    suspects: Arc<Suspects>,
+}
+
+/// Studies of which a reader found something other than recorded, until somebody looks.
+#[derive(Debug, Default)]
+pub(crate) struct Suspects(Mutex<HashSet<Uid>>);
+
+impl Suspects {
+    /// Who reads asks again and again; the study counts once.
+    fn add(&self, study: &Uid) {
+        let mut studies = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if studies.len() < SUSPECTS_MAX {
+            studies.insert(study.clone());
+        }
+    }
+
+    pub(crate) fn take(&self) -> Vec<Uid> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).drain().collect()
+    }
 }
 
 /// An instance about to be listed.
@@ -118,7 +138,14 @@ impl Study {
         }
         let mut study = building.finish(self.folder.clone(), Some(records.clone()));
         study.extent = Extent { whole: extent, file: extent };
+        study.suspects = self.suspects.clone();
         study
+    }
+
+    /// The same study, whose readers tell what they find damaged.
+    pub(crate) fn telling(mut self, suspects: &Arc<Suspects>) -> Study {
+        self.suspects = suspects.clone();
+        self
     }
 
     /// The row of the study; `None` only for a study without instances, which callers of the
@@ -167,7 +194,10 @@ impl Study {
         instance: &Instance,
         out: &mut Vec<u8>,
     ) -> Result<(), CacheError> {
-        let damaged = || CacheError::RecordDamaged { study: self.row().study.clone() };
+        let damaged = || {
+            self.suspects.add(&self.row().study);
+            CacheError::RecordDamaged { study: self.row().study.clone() }
+        };
         let file = self.records.as_ref().ok_or_else(damaged)?;
         let start = out.len();
         match records::read_json(file, instance.span, out) {
@@ -217,6 +247,7 @@ impl Study {
     }
 
     fn damaged(&self, instance: &Instance, got: Option<u64>) -> CacheError {
+        self.suspects.add(&self.row().study);
         CacheError::ObjectDamaged {
             study: self.row().study.clone(),
             sop: instance.sop.clone(),
@@ -368,6 +399,7 @@ impl Building {
             instances: self.instances,
             by_sop: OnceLock::new(),
             extent: Extent { whole: 0, file: 0 },
+            suspects: Arc::default(),
         }
     }
 }

@@ -280,17 +280,16 @@ impl Ledger {
         .await
     }
 
-    /// Studies that the ledger says are here, with their m, and whether open plans want them.
-    pub fn fetches_here(&self) -> Result<Vec<(String, u32, bool)>, LedgerError> {
+    /// Studies that the ledger says are here, with their m; `wanted_only`, those of them that open
+    /// plans want.
+    pub fn fetches_here(&self, wanted_only: bool) -> Result<Vec<(String, u32)>, LedgerError> {
         self.read(|connection| {
             let sql = format!(
-                "SELECT f.study, coalesce(f.expected, 0),
-                   EXISTS(SELECT 1 FROM {WANTED_BY} AND c.study = f.study)
-                 FROM fetch f WHERE f.state = 'here'"
+                "SELECT f.study, coalesce(f.expected, 0) FROM fetch f WHERE f.state = 'here'
+                 AND (NOT ?1 OR EXISTS(SELECT 1 FROM {WANTED_BY} AND c.study = f.study))"
             );
             let mut statement = connection.prepare_cached(&sql)?;
-            let rows =
-                statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+            let rows = statement.query_map([wanted_only], |row| Ok((row.get(0)?, row.get(1)?)))?;
             Ok(rows.collect::<Result<_, _>>()?)
         })
     }

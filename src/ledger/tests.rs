@@ -235,6 +235,8 @@ async fn a_damaged_study_is_fetched_at_once_if_it_is_wanted_and_else_later() {
     ledger.settle_fetch(STUDY.into(), 3, 3, FetchEnd::Here, vec![], NOW).await.unwrap();
     let over = PlanOrder { over: true, ..order() };
     register(&ledger, "one", "王小东", over).await;
+    assert_eq!(ledger.fetches_here(true).unwrap(), vec![]);
+    assert_eq!(ledger.fetches_here(false).unwrap(), vec![(STUDY.to_owned(), 3)]);
     ledger.lost(vec![(STUDY.into(), 1)], NOW).await.unwrap();
     assert_eq!(fetch_state(&ledger, FetchState::Evicted), 1);
     assert_eq!(ledger.due_fetches(VISIT, 9, &|_| false, &[]).unwrap().len(), 0);
@@ -296,7 +298,7 @@ async fn what_the_cache_lost_is_fetched_again() {
     searched(&ledger, id, StudyOutcome::Chosen).await;
     let study = STUDY.to_owned();
     ledger.settle_fetch(study.clone(), 3, 9, FetchEnd::Here, vec![], NOW).await.unwrap();
-    assert_eq!(ledger.fetches_here().unwrap(), vec![(study.clone(), 3, true)]);
+    assert_eq!(ledger.fetches_here(true).unwrap(), vec![(study.clone(), 3)]);
     ledger.lost(vec![(study, 1)], NOW).await.unwrap();
     assert_eq!(ledger.due_fetches(NOW, 9, &|_| false, &[]).unwrap().len(), 1);
     assert_eq!(ledger.plan(id).unwrap().unwrap().0.state, "fetching");

@@ -56,21 +56,25 @@ impl Default for Marks {
 }
 
 impl Marks {
-    /// Bytes that have to leave: 0 below the high mark. `held` are the bytes of objects.
+    /// Bytes that have to leave: 0 below the high mark and above the floor. `held` are the bytes
+    /// of objects.
     pub fn surplus(&self, room: Room, held: u64) -> u64 {
         let used = room.bytes.saturating_sub(room.free);
         let full = used > percent(room.bytes, self.high_percent);
         let many = self.bytes_max.is_some_and(|max| held > max);
-        if full || many { self.above_low(room, held) } else { 0 }
+        // On a small disk the floor may lie above the high mark.
+        let tight = room.free < self.floor(room);
+        if full || many || tight { self.above_low(room, held) } else { 0 }
     }
 
-    /// Bytes above the low mark.
+    /// Bytes that are above the low mark, or missing for fetches to go on.
     pub fn above_low(&self, room: Room, held: u64) -> u64 {
         let used = room.bytes.saturating_sub(room.free);
         let by_disk = used.saturating_sub(percent(room.bytes, self.low_percent));
         let low = |max: u64| percent(max, 100 * self.low_percent / self.high_percent.max(1));
         let by_bytes = self.bytes_max.map_or(0, |max| held.saturating_sub(low(max)));
-        by_disk.max(by_bytes)
+        let missing = self.again(room).saturating_sub(room.free);
+        by_disk.max(by_bytes).max(missing)
     }
 
     /// Free bytes below which no fetch begins.
@@ -78,6 +82,13 @@ impl Marks {
         let share = room.bytes / FETCH_FLOOR_SHARE;
         let floor = share.clamp(FETCH_FLOOR_BYTES_MIN, FETCH_FLOOR_BYTES_MAX);
         self.fetch_floor.unwrap_or(floor).max(SPARE_BYTES)
+    }
+
+    /// Free bytes with which fetches go on that were held back: a quarter more than the floor, so
+    /// that they do not stop and go with every object.
+    fn again(&self, room: Room) -> u64 {
+        let floor = self.floor(room);
+        floor + floor / 4
     }
 }
 
@@ -208,7 +219,7 @@ impl Prefetch {
             }
             if !by_heart && self.knows_by_heart() {
                 by_heart = true;
-                self.compare().await;
+                self.compare(false).await;
             }
             tokio::select! {
                 () = tokio::time::sleep(Duration::from_millis(ROOM_LOOK_MS)) => {}
@@ -223,14 +234,14 @@ impl Prefetch {
     }
 
     async fn judge(&self, room: Room, now: Time) {
-        let floor = self.parts.marks.floor(room);
+        let marks = &self.parts.marks;
+        let floor = marks.floor(room);
         let before = self.is_held_back();
-        // Between the floor and a quarter more nothing changes.
-        let held = room.free < if before { floor + floor / 4 } else { floor };
+        let held = room.free < if before { marks.again(room) } else { floor };
         metrics::gauge!("cache_disk_free_bytes").set(room.free as f64);
         metrics::gauge!("cache_fetches_held_back").set(f64::from(u8::from(held)));
         self.held_back.store(held, Ordering::Relaxed);
-        let (free, floor) = (room.free, floor);
+        let free = room.free;
         match (before, held) {
             (false, true) => {
                 log::warn!(free, floor; "the disk has no room for fetches, they wait");
@@ -260,7 +271,7 @@ impl Prefetch {
             }
             Ok((studies, bytes)) => {
                 log::info!(studies, bytes, needed; "studies left the cache");
-                self.compare().await;
+                self.compare(true).await;
                 0
             }
             Err(fault) => {
@@ -306,8 +317,8 @@ impl Prefetch {
         }
     }
 
-    pub(super) async fn compare(&self) {
-        if let Err(error) = self.recheck().await {
+    pub(super) async fn compare(&self, wanted_only: bool) {
+        if let Err(error) = self.recheck(wanted_only).await {
             log::error!("comparing plans with the cache: {error}");
         }
         self.wake();
@@ -371,8 +382,11 @@ mod tests {
         assert_eq!(capped.surplus(room(500), 450 * GB), 0);
         assert_eq!(capped.surplus(room(500), 451 * GB), 55 * GB, "88 % of the ceiling stay");
         assert_eq!(marks.floor(room(1)), FETCH_FLOOR_BYTES_MAX);
-        let small = Room { free: 0, bytes: 256 << 20 };
+        let small = Room { free: FETCH_FLOOR_BYTES_MIN, bytes: 256 << 20 };
         assert_eq!(marks.floor(small), FETCH_FLOOR_BYTES_MIN);
+        assert_eq!(marks.surplus(small, 0), 0, "69 % in use");
+        let tight = Room { free: FETCH_FLOOR_BYTES_MIN - 1, ..small };
+        assert_eq!(marks.surplus(tight, 0), FETCH_FLOOR_BYTES_MIN / 4 + 1, "fetches would wait");
         assert!(Marks { fetch_floor: Some(1), ..marks }.floor(small) >= SPARE_BYTES);
     }
 }

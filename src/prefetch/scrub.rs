@@ -15,7 +15,12 @@ use forepost_cache::{CacheError, Uid};
 use super::Prefetch;
 use super::fetch::blocking;
 use crate::fault::Fault;
-use crate::limits::{SCRUB_BYTES_PER_SECOND, SCRUB_FIRST_MS, SCRUB_LOOK_MS, SCRUB_REST_MS};
+use crate::limits::{
+    SCRUB_BYTES_PER_SECOND, SCRUB_FIRST_MS, SCRUB_LOOK_MS, SCRUB_REST_MS, SUSPECTS_LOOK_MS,
+};
+
+/// Findings of one study that are told one by one; `cache verify` tells all.
+const FINDINGS_TOLD_MAX: usize = 16;
 
 /// Who finds damage.
 const OURSELVES: &str = "forepost";
@@ -33,23 +38,47 @@ impl Prefetch {
             let begin = (self.parts.clock)().0.unsigned_abs() as usize % studies.len().max(1);
             studies.rotate_left(begin);
             for study in studies {
-                if let Err(fault) = Arc::clone(&self).scrub_study(&study).await {
-                    let study = study.as_str();
-                    log::error!(study, fault:% = fault; "a study cannot be verified");
-                    self.rest(SCRUB_LOOK_MS).await;
-                }
+                self.verify_suspects().await;
+                self.verify_and_mend(&study, SCRUB_BYTES_PER_SECOND).await;
                 if self.stop.is_cancelled() {
                     return;
                 }
             }
-            self.rest(SCRUB_REST_MS).await;
+            for _ in 0..SCRUB_REST_MS / SUSPECTS_LOOK_MS {
+                self.verify_suspects().await;
+                self.rest(SUSPECTS_LOOK_MS).await;
+                if self.stop.is_cancelled() {
+                    return;
+                }
+            }
         }
     }
 
-    async fn scrub_study(self: Arc<Self>, study: &Uid) -> Result<(), Fault> {
-        let (scrub, uid) = (Arc::clone(&self), study.clone());
+    /// What a reader stumbled over is not left to the next reader.
+    async fn verify_suspects(self: &Arc<Self>) {
+        for study in self.parts.cache.suspects() {
+            self.verify_and_mend(&study, u64::MAX).await;
+        }
+    }
+
+    async fn verify_and_mend(self: &Arc<Self>, study: &Uid, bytes_per_second: u64) {
+        if let Err(fault) = self.scrub_study(study, bytes_per_second).await {
+            let study = study.as_str();
+            log::error!(study, fault:% = fault; "a study cannot be verified");
+            self.rest(SCRUB_LOOK_MS).await;
+        }
+    }
+
+    /// Verifies one study. With a rate without bound it does not wait for fetches either.
+    async fn scrub_study(
+        self: &Arc<Self>,
+        study: &Uid,
+        bytes_per_second: u64,
+    ) -> Result<(), Fault> {
+        let (scrub, uid) = (Arc::clone(self), study.clone());
         let found = blocking(move || {
-            scrub.parts.cache.verify_study(&uid, &mut |bytes| scrub.goes_on(bytes))
+            let mut goes_on = |bytes| scrub.goes_on(bytes, bytes_per_second);
+            scrub.parts.cache.verify_study(&uid, &mut goes_on)
         });
         let found = found.await?;
         metrics::counter!("cache_verified_bytes_total").increment(found.bytes);
@@ -64,9 +93,12 @@ impl Prefetch {
             mended => mended.map(Some),
         });
         let Some(mended) = mended.await? else { return Ok(()) };
-        for finding in &found.findings {
+        for finding in found.findings.iter().take(FINDINGS_TOLD_MAX) {
             log::error!("damage in the cache: {finding}");
         }
+        let (of, findings) = (study.as_str(), found.findings_count);
+        let (taken, left) = (mended.taken, mended.left);
+        log::error!(study = of, findings, taken, left; "damaged objects taken out of the cache");
         metrics::counter!("cache_damaged_total").increment(u64::from(mended.taken));
         let now = (self.parts.clock)();
         let (of, who) = (study.as_str().to_owned(), OURSELVES.to_owned());
@@ -77,10 +109,10 @@ impl Prefetch {
 
     /// Waits, on a thread that may, until as many bytes may be read again and nothing else is
     /// under way. `false`: Forepost stops.
-    fn goes_on(&self, bytes: u64) -> bool {
-        let mut wait_ms = bytes * 1_000 / SCRUB_BYTES_PER_SECOND;
+    fn goes_on(&self, bytes: u64, bytes_per_second: u64) -> bool {
+        let mut wait_ms = bytes * 1_000 / bytes_per_second;
         while !self.stop.is_cancelled() {
-            if wait_ms == 0 && self.under_way() == 0 {
+            if wait_ms == 0 && (bytes_per_second == u64::MAX || self.under_way() == 0) {
                 return true;
             }
             let step = wait_ms.clamp(1, SCRUB_LOOK_MS);

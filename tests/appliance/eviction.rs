@@ -333,6 +333,16 @@ fn a_bit_that_flips_is_found_and_the_object_is_fetched_again() {
         check_whole(&forepost, &visit.study);
         assert_eq!(forepost.get(&visit.target()).status, 200);
     }
+
+    // By a reader, who is told that it failed and not that it is whole.
+    let cut = std::fs::File::options().write(true).open(object_file(&forepost, &object.study, 0));
+    cut.unwrap().set_len(1_000).unwrap();
+    assert_eq!(forepost.get(&object.target()).status, 500);
+    let served =
+        wait_for(PATIENCE, || (forepost.get(&object.target()).status == 200).then_some(()));
+    served.expect("what a reader stumbled over is taken out");
+    forepost.await_plan(&object.registration, |plan| plan["state"] == "ready" && plan["have"] == 4);
+    check_whole(&forepost, &object.study);
     assert!(forepost.verb(&["cache", "verify"]).status.success());
     let of_object = ["audit", "show", "--study", &uid, "--json"];
     let deeds = forepost.verb_json(&of_object);
@@ -340,7 +350,7 @@ fn a_bit_that_flips_is_found_and_the_object_is_fetched_again() {
         let deeds = deeds.as_array().unwrap().iter();
         deeds.filter(|deed| deed["what"] == "damage found" && deed["who"] == who).count()
     };
-    assert_eq!((found("张工"), found("forepost")), (1, 1), "{deeds:#}");
+    assert_eq!((found("张工"), found("forepost")), (1, 2), "{deeds:#}");
 }
 
 /// What is done to the disk under the cache, and undone at the end whatever happens.
