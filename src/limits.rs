@@ -13,6 +13,13 @@ pub const JSON_DEPTH_MAX: usize = 32;
 /// Values in a JSON body: 4 MB of the shortest useful pairs stay below it.
 pub const JSON_NODES_MAX: usize = 400_000;
 
+/// Bytes of a part's header block. Two or three lines are usual; a line of HTTP is refused by most
+/// servers at this length too.
+pub const PART_HEADER_BYTES_MAX: usize = 8 << 10;
+
+/// Characters of a boundary. RFC 2046, 5.1.1 allows 70; some gateways write longer ones.
+pub const BOUNDARY_CHARACTERS_MAX: usize = 200;
+
 /// Milliseconds in which a request's head must have arrived.
 pub const HEAD_WAIT_MS: u64 = 10_000;
 

@@ -13,7 +13,6 @@ mod dicom_json;
 mod dicomweb;
 mod dictionary;
 mod limits;
-mod multipart;
 mod options;
 mod pace;
 mod peer;

@@ -26,9 +26,9 @@ use super::limits::{
     ANSWER_BYTES_MAX, EPILOGUE_BYTES_MAX, EPILOGUE_WAIT, INSTANCES_MAX, MANIFEST_PAGE_ROWS,
     PAGES_MAX, PIECE_BYTES_MIN, SEARCH_PAGE_ROWS, SERIES_MAX, STUDIES_MAX,
 };
-use super::multipart::{Event, MediaType, MultipartError, Reader};
 use super::options::{DicomwebOptions, OptionsError, PatientKey, Transform};
 use super::peer::{self, Answer, Ask, Peer};
+use crate::codec::multipart::{Event, MediaType, MultipartError, Reader};
 use crate::fault::Fault;
 use crate::model::{
     FoundStudy, ListedInstance, ListedSeries, Listing, Place, Registration, Wanted,

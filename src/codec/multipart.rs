@@ -16,7 +16,7 @@
 use bytes::Bytes;
 use memchr::memmem::Finder;
 
-use super::limits::{BOUNDARY_CHARACTERS_MAX, PART_HEADER_BYTES_MAX};
+use crate::limits::{BOUNDARY_CHARACTERS_MAX, PART_HEADER_BYTES_MAX};
 
 /// What is wrong with a body.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
