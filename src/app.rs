@@ -23,6 +23,7 @@ use crate::intake::Intake;
 use crate::ledger::{self, KeyFault, Ledger, LedgerError, Sm2KeyFault};
 use crate::lookup::Lookup;
 use crate::prefetch::Prefetch;
+use crate::storage::Storage;
 use crate::upstream::OptionsError;
 use crate::views::Views;
 
@@ -142,7 +143,8 @@ impl App {
         let callers = Callers::new(std::mem::take(&mut config.callers));
         let numbers = std::mem::take(&mut config.patient_numbers);
         let lookup = Lookup::new(ledger.clone(), cache.clone(), numbers);
-        let images = build::images(lookup, callers.clone());
+        let storage = Storage::new(cache.clone());
+        let images = build::images(lookup, callers.clone(), storage);
         let cloud = build::cloud_zone(callers.clone(), taking.dictionary.clone());
         let hospital = build::hospital_zone(&mut config, callers, &taking).merge(images);
         let console = console::router(Arc::new(Console {

@@ -224,6 +224,7 @@ fn take_caller(mut section: Section<'_>) -> Caller {
         token: section.secret("token_file"),
         push: section.flag("push").unwrap_or(false),
         images: section.flag("images").unwrap_or(false),
+        store: section.flag("store").unwrap_or(false),
         dictionaries: section.flag("dictionaries").unwrap_or(false),
         hospitals: section.texts("hospitals").unwrap_or_default(),
         success_code: take_success_code(&mut section),

@@ -1,4 +1,5 @@
-//! The DICOMweb door: what is in the cache, found by QIDO-RS and opened by WADO-RS (PS3.18).
+//! The DICOMweb door: what is in the cache, found by QIDO-RS and opened by WADO-RS, and what comes
+//! into it by STOW-RS (PS3.18).
 //!
 //! For: viewers, workstations and PACS of the hospital, which see one archive. Always holds: who
 //! is not a caller that may see images gets nothing; who was shown a study stands in the audit
@@ -6,10 +7,10 @@
 //! that cannot be completed is cut, never ended; the query string, which holds patients, reaches
 //! no log. On the wire: `/dicom-web/…`, the path that Orthanc uses, so that a viewer changes the
 //! host only. Refused: XML (nobody asks), conversion between transfer syntaxes, frames, rendered
-//! images and bulk data (not made by this version), STOW-RS. No thread of the runtime waits for
-//! the disk: what is not in memory is asked for on a thread that may wait. Start at [`router`];
-//! `target` reads paths, `query` and `search` are QIDO-RS, `objects` and `metadata` are WADO-RS,
-//! `reply` is the map from fault to answer.
+//! images and bulk data (not made by this version), STOW-RS of metadata apart from its pixels. No
+//! thread of the runtime waits for the disk: what is not in memory is asked for on a thread that
+//! may wait. Start at [`router`]; `target` reads paths, `query` and `search` are QIDO-RS, `objects`
+//! and `metadata` are WADO-RS, `store` is STOW-RS, `reply` is the map from fault to answer.
 
 mod accept;
 mod attribute;
@@ -20,6 +21,7 @@ mod objects;
 mod query;
 mod reply;
 mod search;
+mod store;
 mod target;
 #[cfg(test)]
 mod tests;
@@ -37,10 +39,11 @@ use http::uri::Scheme;
 use http::{HeaderValue, Method, Request, Response, Uri, Version, header};
 use tokio::task::spawn_blocking;
 
-use crate::http::{Callers, Files, Peer, RequestId};
+use crate::http::{Caller, Callers, Files, Peer, RequestId};
 use crate::ledger::AccessKind;
 use crate::lookup::Lookup;
 use crate::model::Time;
+use crate::storage::Storage;
 use accept::Form;
 use metadata::Metadata;
 use objects::{Boundary, Objects, Part, Selection};
@@ -66,6 +69,8 @@ pub struct Server {
     /// What Retrieve URLs (0008,1190) begin with, without a slash at the end, where this is an
     /// index that points elsewhere. `None`: scheme and host of the request and the base path.
     pub retrieve_base: Option<String>,
+    /// What takes studies; `None`: nothing is taken.
+    pub storage: Option<Arc<Storage>>,
 }
 
 /// Answers everything below `/dicom-web`.
@@ -88,8 +93,8 @@ struct Answered {
 async fn answer(State(server): State<Arc<Server>>, request: Request<Body>) -> Response<Body> {
     let began = (server.clock)();
     // A body is not asked for by GET; what comes all the same is left to the connection.
-    let (parts, _) = request.into_parts();
-    let answered = Arc::clone(&server).answered(&parts).await;
+    let (parts, body) = request.into_parts();
+    let answered = Arc::clone(&server).answered(&parts, body).await;
     let Answered { caller, service, study, result } = answered;
     let number = parts.extensions.get::<RequestId>().map_or("", |id| &*id.0);
     let study = study.as_ref().map_or("", Uid::as_str);
@@ -113,22 +118,46 @@ async fn answer(State(server): State<Arc<Server>>, request: Request<Body>) -> Re
 }
 
 impl Server {
-    async fn answered(self: Arc<Server>, parts: &Parts) -> Answered {
+    async fn answered(self: Arc<Server>, parts: &Parts, body: Body) -> Answered {
         let mut answered = Answered {
             caller: String::new(),
             service: "none",
             study: None,
             result: Err(DicomwebError::UnknownCaller),
         };
-        let Some(caller) = self.caller(parts) else { return answered };
-        answered.caller = caller;
-        if !matches!(parts.method, Method::GET | Method::HEAD) {
-            answered.result = Err(DicomwebError::Method);
-            return answered;
-        }
         let path = parts.uri.path();
         let path = path.strip_prefix(BASE).unwrap_or(path);
-        let target = match Target::parse(path.strip_prefix('/').unwrap_or(path)) {
+        let target = Target::parse(path.strip_prefix('/').unwrap_or(path));
+        if parts.method == Method::POST
+            && let Some(storage) = self.storage.clone()
+            && let Ok(Some(study)) = target.as_ref().map(Target::store)
+        {
+            answered.service = "store";
+            answered.study = study.cloned();
+            answered.result = match self.caller(parts, |caller| caller.store) {
+                Some(caller) => {
+                    answered.caller = caller;
+                    self.store(storage, parts, body, &answered.caller, study.cloned()).await
+                }
+                None => match self.caller(parts, |caller| caller.images) {
+                    Some(caller) => {
+                        answered.caller = caller;
+                        Err(store::StoreError::MayNotStore.into())
+                    }
+                    None => Err(DicomwebError::UnknownCaller),
+                },
+            };
+            return answered;
+        }
+        let Some(caller) = self.caller(parts, |caller| caller.images) else { return answered };
+        answered.caller = caller;
+        if !matches!(parts.method, Method::GET | Method::HEAD) {
+            let stores = target.as_ref().is_ok_and(|target| target.store().is_some());
+            answered.result =
+                Err(DicomwebError::Method { stores: stores && self.storage.is_some() });
+            return answered;
+        }
+        let target = match target {
             Ok(target) => target,
             Err(error) => {
                 answered.result = Err(error);
@@ -147,11 +176,11 @@ impl Server {
         answered
     }
 
-    /// The name of who calls, if it may see images.
-    fn caller(&self, parts: &Parts) -> Option<String> {
+    /// The name of who calls, if it may do what it asks for.
+    fn caller(&self, parts: &Parts, may: impl Fn(&Caller) -> bool) -> Option<String> {
         let Some(callers) = &self.callers else { return Some(EVERYONE.to_owned()) };
         let peer = parts.extensions.get::<Peer>()?;
-        let caller = callers.identify(*peer, &parts.headers, |caller| caller.images)?;
+        let caller = callers.identify(*peer, &parts.headers, may)?;
         Some(caller.name.clone())
     }
 

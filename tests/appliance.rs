@@ -46,5 +46,7 @@ mod queue;
 mod register;
 #[path = "appliance/simulate.rs"]
 mod simulate;
+#[path = "appliance/stow.rs"]
+mod stow;
 #[path = "appliance/views.rs"]
 mod views;

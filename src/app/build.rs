@@ -19,6 +19,7 @@ use crate::model::DictionaryKind;
 use crate::onward::Onward;
 use crate::prefetch::{Parts, Prefetch, Source};
 use crate::settlement::Settlements;
+use crate::storage::Storage;
 use crate::upstream::{DicomwebSource, DictionaryOptions, DictionarySource, Platform};
 use crate::views::{self, Dictionaries, Registrations, Served, Settled, Taker};
 
@@ -56,9 +57,10 @@ pub(super) fn start_delivery(
 }
 
 /// What viewers ask.
-pub(super) fn images(lookup: Lookup, callers: Callers) -> Router {
-    let (callers, clock) = (Some(callers), clock::now);
-    dicomweb::router(Arc::new(dicomweb::Server { lookup, callers, clock, retrieve_base: None }))
+pub(super) fn images(lookup: Lookup, callers: Callers, storage: Arc<Storage>) -> Router {
+    let (callers, clock, storage) = (Some(callers), clock::now, Some(storage));
+    let server = dicomweb::Server { lookup, callers, clock, retrieve_base: None, storage };
+    dicomweb::router(Arc::new(server))
 }
 
 /// What platforms ask.

@@ -54,7 +54,7 @@ impl House {
         let ledger = Ledger::open(&folder.path().join("ledger"), keys).unwrap();
         let numbers = vec![IdentifierKind::OutpatientNumber, IdentifierKind::IdCardNo];
         let lookup = Lookup::new(ledger.clone(), cache.clone(), numbers);
-        let server = Server { lookup, callers, clock: || NOW, retrieve_base: None };
+        let server = Server { lookup, callers, clock: || NOW, retrieve_base: None, storage: None };
         House { folder, cache, ledger, router: router(Arc::new(server)) }
     }
 
@@ -495,6 +495,7 @@ async fn only_callers_that_may_see_images_are_answered() {
         token: None,
         push: !images,
         images,
+        store: false,
         dictionaries: false,
         hospitals: Vec::new(),
         success_code: None,

@@ -404,7 +404,7 @@ impl<'a> Intake<'a> {
             };
             self.source.peer.pass(chunk.len()).await;
             reader.feed(chunk);
-            while let Some(event) = reader.next().map_err(|error| broken(&error))? {
+            while let Some(event) = reader.event().map_err(|error| broken(&error))? {
                 match event {
                     Event::PartStart { content_type } => {
                         let media = MediaType::parse(&content_type);

@@ -163,6 +163,7 @@ impl Cloud {
             callers: None,
             clock: clock::now,
             retrieve_base,
+            storage: None,
         }));
         let zone = if line.is_some() { "demo cloud" } else { "demo index" };
         if let Some(line) = line {
