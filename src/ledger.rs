@@ -21,6 +21,7 @@ mod fetches;
 mod keys;
 mod mappings;
 mod plans;
+mod pushed;
 mod queue;
 mod registrations;
 mod schema;
@@ -52,6 +53,7 @@ pub use mappings::{MappingShown, StandardCode};
 pub use plans::{
     ClaimedPlan, Considered, FetchShown, PlanShown, SearchEnd, SearchShown, Settled, StudyShown,
 };
+pub use pushed::{Awaited, Push, PushEnd, UnmatchedShown};
 use queue::Turn;
 pub use registrations::{Arriving, LinkedStudy, Registered, Waiting};
 pub use settlements::KeptSettlement;

@@ -113,6 +113,14 @@ pub const RETRY_MS_MIN: i64 = 2_000;
 /// Milliseconds between tries, at most.
 pub const RETRY_MS_MAX: i64 = 300_000;
 
+/// Milliseconds between two looks of a plan at what was pushed for it. What comes wakes the plan;
+/// the look is for what was missed, and ten thousand plans of it are three a second.
+pub const PUSH_LOOK_AGAIN_MS: i64 = 3_600_000;
+
+/// Milliseconds for which a search that is settled looks once more for what was pushed while it
+/// went on: many times as long as one takes.
+pub const PUSH_RECENT_MS: i64 = 60_000;
+
 /// Faults in a row that open a source's breaker.
 pub const BREAKER_FAULTS: u32 = 5;
 

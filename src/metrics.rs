@@ -39,6 +39,7 @@ pub const ALL: &[(&str, Kind, &str)] = &[
     ("dicomweb_requests_total", Kind::Counter, "requests of viewers, by service and status"),
     ("dicomweb_bytes_total", Kind::Counter, "bytes sent to viewers, by service"),
     ("stored_objects_total", Kind::Counter, "objects that senders brought, by outcome"),
+    ("pushed_studies_total", Kind::Counter, "studies that sources pushed, by outcome"),
     (
         "settlements_accepted_total",
         Kind::Counter,

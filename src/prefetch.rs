@@ -31,12 +31,12 @@ use tokio_util::task::TaskTracker;
 
 use crate::breaker::{Breaker, Permit};
 use crate::fault::{Fault, Retry};
-use crate::ledger::{Ledger, LedgerError};
+use crate::ledger::{Awaited, Ledger, LedgerError};
 use crate::limits::{FETCHES_MAX, RETRY_MS_MAX, RETRY_MS_MIN, SEARCHES_MAX};
 use crate::model::{Registration, Time, UtcOffset};
 use choice::Rules;
 
-pub use source::{Lane, Piece, Source, Work};
+pub use source::{KnownAs, Lane, PatientKey, Piece, Source, Transform, Work};
 
 /// Milliseconds between two looks at the ledger while work is due but cannot start.
 const LOOK_AGAIN_MS: i64 = 200;
@@ -92,6 +92,11 @@ impl Prefetch {
     pub fn understands(&self, registration: &Registration) -> bool {
         self.parts.sources.is_empty()
             || self.parts.sources.iter().any(|source| source.understands(registration))
+    }
+
+    /// By which Patient IDs sources may push studies of the registration.
+    pub fn awaits(&self, registration: &Registration) -> Vec<Awaited> {
+        self.parts.sources.iter().flat_map(|source| source.awaits(registration)).collect()
     }
 
     /// Searches and fetches under way.

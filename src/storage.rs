@@ -8,9 +8,11 @@
 //! `incoming/` until their header says whose they are. Refused: holding the study for as long as a
 //! sender sends, so that two senders of one study would wait for each other; a sync an object, for
 //! that is what a disk has least of. Start at [`Storage::receive`]; then `receiver.rs`, which
-//! turns one sender's bytes into objects, and `shelf.rs`, where the senders of one study meet.
+//! turns one sender's bytes into objects, `shelf.rs`, where the senders of one study meet, and
+//! `push.rs`: what becomes of what clouds send unasked.
 
 mod limits;
+mod push;
 mod receiver;
 mod shelf;
 
@@ -20,18 +22,39 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use forepost_cache::{Cache, CacheError, Uid};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 use crate::fault::Fault;
-use crate::prefetch::Piece;
-use limits::{PIECES_MAX, SENDERS_MAX};
+use crate::ledger::Ledger;
+use crate::model::Time;
+use crate::prefetch::{Piece, Prefetch};
+use limits::{PIECES_MAX, PUSH_QUIET_MS, SENDERS_MAX};
 use receiver::Receiver;
 use shelf::Offered;
 
 pub use limits::OBJECTS_MAX;
+pub use push::{PushOptions, PushSource};
+
+/// What the flow is built with.
+pub struct Parts {
+    /// Told of what is pushed.
+    pub ledger: Ledger,
+    /// Where studies are kept.
+    pub cache: Cache,
+    /// Told that plans may have become due.
+    pub prefetch: Arc<Prefetch>,
+    /// The senders that are sources too: what they send waits for a registration.
+    pub push_sources: Vec<String>,
+    /// The machine's clock.
+    pub clock: fn() -> Time,
+}
 
 /// The flow.
 pub struct Storage {
-    cache: Cache,
+    parts: Parts,
+    stop: CancellationToken,
+    /// Studies that are being pushed, and when something of them came last.
+    touched: Mutex<HashMap<Uid, Time>>,
     senders: Arc<Semaphore>,
     shelves: Mutex<HashMap<Uid, mpsc::Sender<Offered>>>,
 }
@@ -76,6 +99,8 @@ pub enum Refusal {
     TooLarge,
     /// Of another study than the sender named.
     OtherStudy,
+    /// Pushed, and of another patient than the study's first object.
+    OtherPatient,
     /// Another data set is here under its UID.
     Conflict,
     /// The disk is full.
@@ -90,9 +115,11 @@ impl Refusal {
     /// Whether the object is at fault, and not this machine.
     pub fn is_about_object(self) -> bool {
         match self {
-            Refusal::Illegible | Refusal::TooLarge | Refusal::OtherStudy | Refusal::Conflict => {
-                true
-            }
+            Refusal::Illegible
+            | Refusal::TooLarge
+            | Refusal::OtherStudy
+            | Refusal::OtherPatient
+            | Refusal::Conflict => true,
             Refusal::DiskFull | Refusal::Busy | Refusal::Failed => false,
         }
     }
@@ -103,6 +130,7 @@ impl Refusal {
             Refusal::Illegible => "illegible",
             Refusal::TooLarge => "too large",
             Refusal::OtherStudy => "other study",
+            Refusal::OtherPatient => "other patient",
             Refusal::Conflict => "conflict",
             Refusal::DiskFull => "disk full",
             Refusal::Busy => "busy",
@@ -127,20 +155,42 @@ impl Refusal {
 }
 
 impl Storage {
-    /// Builds the flow over an open cache.
-    pub fn new(cache: Cache) -> Arc<Storage> {
+    /// Builds the flow; what is pushed is settled by [`Storage::run`].
+    pub fn new(parts: Parts) -> Arc<Storage> {
         let senders = Arc::new(Semaphore::new(SENDERS_MAX));
-        Arc::new(Storage { cache, senders, shelves: Mutex::default() })
+        let (stop, touched, shelves) = Default::default();
+        Arc::new(Storage { parts, stop, touched, senders, shelves })
     }
 
-    /// Begins to take what one sender sends; with `study`, of that study only. `None`: as many
+    /// Begins to take what `sender` sends; with `study`, of that study only. `None`: as many
     /// senders are sending as may.
-    pub fn receive(self: &Arc<Self>, study: Option<Uid>) -> Option<Receiving> {
+    pub fn receive(self: &Arc<Self>, sender: &str, study: Option<Uid>) -> Option<Receiving> {
         let permit = Arc::clone(&self.senders).try_acquire_owned().ok()?;
         let (pieces, queue) = mpsc::channel(PIECES_MAX);
-        let receiver = Receiver::new(Arc::clone(self), study);
-        let ended = tokio::task::spawn_blocking(move || receiver.run(queue));
+        let source = self.parts.push_sources.iter().find(|source| *source == sender).cloned();
+        let receiver = Receiver::new(Arc::clone(self), source, study);
+        let runtime = tokio::runtime::Handle::current();
+        let ended = tokio::task::spawn_blocking(move || receiver.run(queue, &runtime));
         Some(Receiving { pieces, ended, _permit: permit })
+    }
+
+    /// Something of a pushed study came just now.
+    fn touch(&self, study: Uid, now: Time) {
+        self.touched().insert(study, now);
+    }
+
+    /// The pushed studies of which nothing came for a while; they are forgotten here.
+    fn quiet(&self, now: Time) -> Vec<Uid> {
+        let mut touched = self.touched();
+        let quiet = |at: &Time| now.since_ms(*at) >= PUSH_QUIET_MS;
+        let ended: Vec<Uid> =
+            touched.iter().filter(|(_, at)| quiet(at)).map(|(study, _)| study.clone()).collect();
+        touched.retain(|_, at| !quiet(at));
+        ended
+    }
+
+    fn touched(&self) -> MutexGuard<'_, HashMap<Uid, Time>> {
+        self.touched.lock().expect("nothing panics while it holds the pushed studies")
     }
 
     fn shelves(&self) -> MutexGuard<'_, HashMap<Uid, mpsc::Sender<Offered>>> {

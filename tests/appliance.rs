@@ -40,6 +40,8 @@ mod model;
 mod patients;
 #[path = "appliance/power.rs"]
 mod power;
+#[path = "appliance/pushing.rs"]
+mod pushing;
 #[path = "appliance/queue.rs"]
 mod queue;
 #[path = "appliance/register.rs"]

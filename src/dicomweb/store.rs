@@ -144,7 +144,7 @@ impl Server {
     ) -> Result<Response<Body>, DicomwebError> {
         let media = accept::json(&parts.headers, accept_parameter(&parts.uri)?.as_deref())?;
         let reader = reader(parts)?;
-        let receiving = storage.receive(study).ok_or(StoreError::Senders)?;
+        let receiving = storage.receive(caller, study).ok_or(StoreError::Senders)?;
         let mut taking = Taking { body: Arriving::new(body), receiving, held: BytesMut::new() };
         match reader {
             Some(reader) => taking.multipart(reader).await?,
@@ -317,7 +317,7 @@ fn status(outcomes: &[Outcome]) -> StatusCode {
 fn reason(refusal: Refusal) -> i64 {
     match refusal {
         Refusal::Illegible => 0xc000,
-        Refusal::OtherStudy => 0xa900,
+        Refusal::OtherStudy | Refusal::OtherPatient => 0xa900,
         Refusal::Conflict => 0x0111,
         Refusal::TooLarge | Refusal::DiskFull | Refusal::Busy => 0xa700,
         Refusal::Failed => 0x0110,

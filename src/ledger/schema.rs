@@ -15,6 +15,7 @@ const MIGRATIONS: &[&[&str]] = &[
     &[super::deliveries::TABLES, super::evidence::TABLES, super::settlements::TABLES],
     &[super::dictionaries::MIGRATION, super::mappings::MIGRATION],
     &[super::views::TABLES],
+    &[super::pushed::TABLES],
 ];
 
 /// The oldest version whose programs read what this one writes.

@@ -23,6 +23,13 @@ pub const REFUSALS_SAID_MAX: u32 = 16;
 /// Objects that wait for one study's shelf, of all its senders: a batch of the cache.
 pub const SHELF_MAX: usize = forepost_cache::limits::BATCH_INSTANCES;
 
+/// Milliseconds without anything new after which a pushed study counts as complete for now.
+/// Archives send a study in many requests, one behind the other; what comes later is counted again.
+pub const PUSH_QUIET_MS: i64 = 3_000;
+
+/// Pause between two looks for studies that have become quiet.
+pub const PUSH_LOOK: Duration = Duration::from_millis(500);
+
 /// Pause between two looks at a study that somebody else holds.
 pub const STUDY_LOOK: Duration = Duration::from_millis(50);
 

@@ -8,7 +8,7 @@ use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::thread;
 
-use forepost_cache::{Arrival, CacheError, Uid, Whole};
+use forepost_cache::{Arrival, CacheError, Header, Texts, Uid, Whole};
 use tokio::sync::mpsc::error::SendError;
 use tokio::sync::{mpsc, oneshot};
 
@@ -18,6 +18,8 @@ use super::{Kept, Refusal, Storage};
 /// An object for a shelf, and where its fate is told.
 pub(super) struct Offered {
     pub whole: Whole,
+    /// By a source that pushes: it must be of the study's one patient.
+    pub pushed: bool,
     pub answer: oneshot::Sender<Result<Kept, Refusal>>,
 }
 
@@ -51,7 +53,7 @@ impl Storage {
             Entry::Vacant(place) => {
                 let (sender, queue) = mpsc::channel(SHELF_MAX);
                 let (storage, study) = (Arc::clone(self), study.clone());
-                let shelf = Shelf { storage, study, queue, arrival: None };
+                let shelf = Shelf { storage, study, queue, arrival: None, patient: None };
                 let thread = thread::Builder::new().name("storage-shelf".to_owned());
                 thread.spawn(move || shelf.run()).map_err(|error| {
                     log::error!("starting a thread for a study: {error}");
@@ -68,6 +70,8 @@ struct Shelf {
     study: Uid,
     queue: mpsc::Receiver<Offered>,
     arrival: Option<Arrival>,
+    /// The patient of its first object.
+    patient: Option<[String; 4]>,
 }
 
 impl Shelf {
@@ -107,9 +111,10 @@ impl Shelf {
     fn settle(&mut self, batch: Vec<Offered>) {
         let mut told = Vec::with_capacity(batch.len());
         let mut failed = None;
-        for Offered { whole, answer } in batch {
+        for Offered { whole, pushed, answer } in batch {
             let end = match failed {
                 Some(refusal) => Err(refusal),
+                None if pushed && !self.is_of_patient(&whole.header) => Err(Refusal::OtherPatient),
                 None => self.keep(whole),
             };
             if let Err(refusal) = end
@@ -135,6 +140,15 @@ impl Shelf {
             // Who offered it may have gone; the object stays.
             let _ = answer.send(end);
         }
+    }
+
+    /// Whether the object shows the patient that the study shows; what a registration took for one
+    /// patient must not become another's by what is pushed later.
+    fn is_of_patient(&mut self, header: &Header) -> bool {
+        let said = patient(header);
+        let row = || self.storage.parts.cache.row(&self.study).map(|row| patient(&row.texts));
+        let known = self.patient.get_or_insert_with(|| row().unwrap_or_else(|| said.clone()));
+        *known == said
     }
 
     fn keep(&mut self, whole: Whole) -> Result<Kept, Refusal> {
@@ -166,13 +180,19 @@ impl Shelf {
     /// The study, as soon as nobody else holds it.
     fn claim(&self) -> Result<Arrival, CacheError> {
         for _ in 0..STUDY_LOOKS_MAX {
-            match self.storage.cache.arrival(&self.study) {
+            match self.storage.parts.cache.arrival(&self.study) {
                 Err(CacheError::Busy { .. }) => thread::sleep(STUDY_LOOK),
                 claimed => return claimed,
             }
         }
         Err(CacheError::Busy { study: self.study.clone() })
     }
+}
+
+/// Number, name, birth and sex.
+fn patient(texts: &Texts) -> [String; 4] {
+    let Texts { patient_id, patient_name, birth_date, sex, .. } = texts;
+    [patient_id, patient_name, birth_date, sex].map(String::clone)
 }
 
 /// Whether an object that is known is the same as the one that came. One of the same batch is

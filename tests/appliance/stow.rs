@@ -34,7 +34,7 @@ fn setup() -> Setup {
 }
 
 /// A multipart body of these objects.
-fn multipart<B: AsRef<[u8]>>(objects: &[B]) -> Vec<u8> {
+pub fn multipart<B: AsRef<[u8]>>(objects: &[B]) -> Vec<u8> {
     let mut body = Vec::new();
     for object in objects {
         body.extend_from_slice(b"--parts\r\nContent-Type: application/dicom\r\n\r\n");
@@ -52,7 +52,7 @@ fn post<B: AsRef<[u8]>>(forepost: &Forepost, target: &str, objects: &[B]) -> Rep
     forepost.ask("POST", &format!("/dicom-web{target}"), &headers, &multipart(objects))
 }
 
-fn bytes(objects: &[Object]) -> Vec<&[u8]> {
+pub fn bytes(objects: &[Object]) -> Vec<&[u8]> {
     objects.iter().map(|object| object.bytes.as_slice()).collect()
 }
 
@@ -67,7 +67,7 @@ fn reasons(answer: &Value, sequence: &str) -> Vec<i64> {
 }
 
 /// Every object of the study comes back byte by byte.
-fn check_here(forepost: &Forepost, study: &Study) {
+pub fn check_here(forepost: &Forepost, study: &Study) {
     for object in study.objects() {
         let target = format!(
             "/dicom-web/studies/{}/series/{}/instances/{}",
