@@ -145,7 +145,8 @@ impl Server {
         let media = accept::json(&parts.headers, accept_parameter(&parts.uri)?.as_deref())?;
         let reader = reader(parts)?;
         let receiving = storage.receive(caller, study).ok_or(StoreError::Senders)?;
-        let mut taking = Taking { body: Arriving::new(body), receiving, held: BytesMut::new() };
+        let mut taking =
+            Taking { body: Arriving::new(body, SENDER_WAIT), receiving, held: BytesMut::new() };
         match reader {
             Some(reader) => taking.multipart(reader).await?,
             None => taking.single().await?,
@@ -259,26 +260,28 @@ impl Taking {
 /// A body whose sender is watched.
 struct Arriving {
     body: Body,
+    /// How long its sender may be silent.
+    wait: Duration,
     /// How long it was waited for, and what came meanwhile.
     waited: Duration,
     bytes: u64,
 }
 
 impl Arriving {
-    fn new(body: Body) -> Arriving {
-        Arriving { body, waited: Duration::ZERO, bytes: 0 }
+    fn new(body: Body, wait: Duration) -> Arriving {
+        Arriving { body, wait, waited: Duration::ZERO, bytes: 0 }
     }
 
     /// The next bytes, never empty; `None` at the end.
     async fn next(&mut self) -> Result<Option<Bytes>, StoreError> {
         loop {
             let began = Instant::now();
-            let frame = tokio::time::timeout(SENDER_WAIT, self.body.frame()).await;
+            let frame = tokio::time::timeout(self.wait, self.body.frame()).await;
             let Some(frame) = frame.map_err(|_| StoreError::Slow)? else { return Ok(None) };
             self.waited += began.elapsed();
             let Ok(bytes) = frame.map_err(StoreError::BrokeOff)?.into_data() else { continue };
             self.bytes += bytes.len() as u64;
-            if self.waited >= SENDER_WAIT {
+            if self.waited >= self.wait {
                 if self.bytes < SENDER_BYTES_MIN {
                     return Err(StoreError::Slow);
                 }
@@ -364,4 +367,58 @@ fn log(parts: &Parts, caller: &str, outcomes: &[Outcome]) {
     let (new, again) = (count(Kept::Stored), count(Kept::Duplicate));
     let refused = outcomes.len() - new - again;
     log::info!(request = number, caller, new, again, refused; "objects came");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use futures_util::stream::{self, StreamExt};
+
+    use super::*;
+
+    /// A body of pieces, each so long after the one before.
+    fn body(pieces: usize, bytes: usize, pause: Duration) -> Body {
+        let pieces = stream::iter(0..pieces).then(move |_| async move {
+            tokio::time::sleep(pause).await;
+            Ok::<_, Infallible>(Bytes::from(vec![0; bytes]))
+        });
+        Body::from_stream(pieces)
+    }
+
+    async fn read(body: Body, wait: Duration) -> Result<u64, StoreError> {
+        let (mut arriving, mut bytes) = (Arriving::new(body, wait), 0);
+        while let Some(piece) = arriving.next().await? {
+            bytes += piece.len() as u64;
+        }
+        Ok(bytes)
+    }
+
+    #[tokio::test]
+    async fn a_sender_that_is_silent_or_creeps_is_let_go_and_a_steady_one_is_not() {
+        let (wait, pause) = (Duration::from_millis(400), Duration::from_millis(40));
+        let silent = read(body(2, 100_000, 2 * wait), wait).await;
+        assert!(matches!(silent, Err(StoreError::Slow)));
+        let creeping = read(body(30, 100, pause), wait).await;
+        assert!(matches!(creeping, Err(StoreError::Slow)));
+        let steady = read(body(30, 8_000, pause), wait).await;
+        assert_eq!(steady.unwrap(), 240_000);
+    }
+
+    #[test]
+    fn the_status_says_whose_fault_it_is() {
+        let one = |end| Outcome { object: None, end };
+        let (kept, again) = (one(Ok(Kept::Stored)), one(Ok(Kept::Duplicate)));
+        let (theirs, ours) = (one(Err(Refusal::Conflict)), one(Err(Refusal::DiskFull)));
+        for (outcomes, expected) in [
+            (vec![kept.clone(), again], 200),
+            (vec![kept.clone(), theirs.clone()], 202),
+            (vec![kept, ours.clone()], 202),
+            (vec![theirs.clone()], 409),
+            (vec![theirs, ours.clone()], 503),
+            (vec![ours], 503),
+        ] {
+            assert_eq!(status(&outcomes).as_u16(), expected, "{outcomes:?}");
+        }
+    }
 }

@@ -202,7 +202,7 @@ fn search_words(search: &SearchShown, config: &Config) -> String {
     match (&search.answered_at, &search.fault) {
         (Some(at), _) => format!("answered at {}", wall(*at, config)),
         (None, Some(fault)) => format!("no answer after {} tries: {fault}", search.attempts),
-        (None, None) => "not asked yet".to_owned(),
+        (None, None) => "nothing was pushed yet".to_owned(),
     }
 }
 

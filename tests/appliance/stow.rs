@@ -308,6 +308,69 @@ fn many_senders_of_one_study_share_it() {
     check_here(&forepost, &study);
 }
 
+/// Whether an answer has begun to come, which must be of that status.
+fn begins(stream: &TcpStream, status: u16) -> bool {
+    stream.set_nonblocking(true).unwrap();
+    let mut first = [0; 12];
+    let read = stream.peek(&mut first).unwrap_or(0);
+    stream.set_nonblocking(false).unwrap();
+    assert!(read < 12 || first == *format!("HTTP/1.1 {status}").as_bytes());
+    read == 12
+}
+
+#[test]
+fn more_senders_than_may_send_are_asked_to_come_again() {
+    let forepost = Forepost::start(setup());
+    let objects = Study::of(&Patient::new(908), 908).objects();
+    let body = multipart(&bytes(&objects));
+    let mut half: Vec<TcpStream> = (0..17)
+        .map(|_| {
+            let mut stream = TcpStream::connect(forepost.hospital()).unwrap();
+            let head = format!(
+                "POST /dicom-web/studies HTTP/1.1\r\nHost: here\r\nContent-Type: {RELATED}\r\n\
+                 Content-Length: {}\r\n\r\n",
+                body.len()
+            );
+            stream.write_all(head.as_bytes()).unwrap();
+            stream.write_all(&body[..1_000]).unwrap();
+            stream
+        })
+        .collect();
+    let refused = wait_for(PATIENCE, || half.iter().position(|stream| begins(stream, 503)));
+    let mut refused = half.remove(refused.expect("the seventeenth is refused"));
+    let mut head = [0; 2_000];
+    let read = refused.read(&mut head).unwrap();
+    let head = String::from_utf8_lossy(&head[..read]).to_ascii_lowercase();
+    assert!(head.contains("retry-after: 5"), "{head}");
+    // All sixteen send the same study, and all are told that it is here.
+    for stream in &mut half {
+        stream.write_all(&body[1_000..]).unwrap();
+    }
+    for stream in &half {
+        let told = wait_for(PATIENCE, || begins(stream, 200).then_some(()));
+        told.expect("each is told");
+    }
+    assert_eq!(post(&forepost, "/studies", &bytes(&objects)).status, 200);
+}
+
+#[test]
+fn a_request_of_more_objects_than_may_come_is_refused_and_those_before_are_kept() {
+    let forepost = Forepost::start(Setup { log: "info", ..setup() });
+    let study = Study::of(&Patient::new(909), 909);
+    let objects = study.objects();
+    let mut parts = bytes(&objects);
+    parts.resize(20_001, b"x");
+    let reply = post(&forepost, "/studies", &parts);
+    assert_eq!(reply.status, 413, "{}", reply.text());
+    let here = wait_for(PATIENCE, || {
+        let rows = forepost.qido(&format!("/instances?StudyInstanceUID={}", study.uid()));
+        (rows.len() == objects.len()).then_some(())
+    });
+    here.expect("what came before the limit is kept");
+    let log = forepost.log();
+    assert!(log.matches("an object that came is refused").count() <= 16);
+}
+
 /// Sends study after study until the connection breaks; gives those that were told as stored.
 fn send_until_it_breaks(address: &str, ended: &AtomicBool) -> Vec<Study> {
     let mut told = Vec::new();
