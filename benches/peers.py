@@ -154,6 +154,7 @@ name = "his"
 addresses = ["127.0.0.1"]
 push = true
 images = true
+store = true
 mirror_status = true
 {caller}
 """

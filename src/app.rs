@@ -23,6 +23,7 @@ use crate::intake::Intake;
 use crate::ledger::{self, KeyFault, Ledger, LedgerError, Sm2KeyFault};
 use crate::lookup::Lookup;
 use crate::prefetch::Prefetch;
+use crate::storage::Storage;
 use crate::upstream::OptionsError;
 use crate::views::Views;
 
@@ -142,7 +143,8 @@ impl App {
         let callers = Callers::new(std::mem::take(&mut config.callers));
         let numbers = std::mem::take(&mut config.patient_numbers);
         let lookup = Lookup::new(ledger.clone(), cache.clone(), numbers);
-        let images = build::images(lookup, Arc::clone(&prefetch), callers.clone());
+        let storage = build::storage(&config, &ledger, &cache, &prefetch);
+        let images = build::images(lookup, &prefetch, callers.clone(), &storage);
         let cloud = build::cloud_zone(callers.clone(), taking.dictionary.clone());
         let hospital = build::hospital_zone(&mut config, callers, &taking).merge(images);
         let console = console::router(Arc::new(Console {
@@ -165,11 +167,13 @@ impl App {
         let keys = Intake::clone(&taking.intake);
         let flows = Flows {
             working: tokio::spawn(Arc::clone(&prefetch).run()),
+            settling: tokio::spawn(Arc::clone(&storage).run()),
             polling: tokio::spawn(dictionary.run(asked, clock::now, stop.clone())),
             keys: tokio::spawn(keys.keep_keys(clock::now)),
             delivering: tokio::spawn(Arc::clone(&delivery).run()),
             views: Views::start(views),
             prefetch,
+            storage,
             delivery,
         };
         let (hospital, hospital_tls) = hospital_at;
@@ -205,6 +209,8 @@ impl App {
 struct Flows {
     prefetch: Arc<Prefetch>,
     working: JoinHandle<()>,
+    storage: Arc<Storage>,
+    settling: JoinHandle<()>,
     views: Views,
     delivery: Arc<Delivery>,
     delivering: JoinHandle<()>,
@@ -220,8 +226,10 @@ impl Flows {
         doors.wait().await;
         // It may end anywhere: each plan is taken up by one commit.
         self.keys.abort();
+        self.storage.stop();
         self.delivery.stop();
         let flows = [
+            ("storage", self.settling),
             ("prefetch", self.working),
             ("deliveries", self.delivering),
             ("dictionaries", self.polling),

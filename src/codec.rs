@@ -4,5 +4,6 @@
 //! the body said, because bodies hold personal data.
 
 pub mod json;
+pub mod multipart;
 pub mod sheet;
 pub mod time;

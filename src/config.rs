@@ -21,10 +21,11 @@ use crate::http::{Caller, Certificate, Hospital};
 use crate::model::{IdentifierKind, UtcOffset};
 use crate::prefetch::choice::{OwnHospital, Rules};
 use crate::prefetch::eviction::Marks;
+use crate::prefetch::{PatientKey, Transform};
 use crate::seal::sm2::Sm2Key;
+use crate::storage::PushOptions;
 use crate::upstream::{
-    ClientCertificate, DicomwebOptions, DictionaryOptions, Host, OBJECT_BYTES_MAX, PatientKey,
-    Transform, Waits,
+    ClientCertificate, DicomwebOptions, DictionaryOptions, Host, OBJECT_BYTES_MAX, Waits,
 };
 use crate::views::{DatabaseOptions, ViewOptions};
 pub use deliveries::Deliveries;
@@ -57,6 +58,8 @@ pub struct Config {
     pub callers: Vec<Caller>,
     /// Where studies are looked for, in the order of preference.
     pub sources: Vec<DicomwebOptions>,
+    /// Sources that send unasked.
+    pub push_sources: Vec<PushOptions>,
     /// What is chosen.
     pub rules: Rules,
     /// Milliseconds after the visit at which an unready plan ends.
@@ -147,14 +150,7 @@ impl Config {
         if !callers.iter().flat_map(|caller| &caller.hospitals).all(served) {
             root.mistake("caller.hospitals", "no [[hospital]] has one of these codes");
         }
-        let sources: Vec<DicomwebOptions> =
-            root.sections("source").into_iter().map(take_source).collect();
-        for (at, source) in sources.iter().enumerate() {
-            if sources[..at].iter().any(|before| before.name == source.name) {
-                root.mistake("source.name", &format!("`{}` is there twice", source.name));
-            }
-        }
-        let names = sources.iter().map(|source| source.name.clone()).collect();
+        let (names, sources, push_sources) = take_sources(&mut root, &callers);
         let (rules, grace_ms) = take_prefetch(root.section("prefetch"), own, names);
         let (marks, stay_ms) = take_eviction(root.section("eviction"));
         let mut intake = root.section("intake");
@@ -176,6 +172,7 @@ impl Config {
             console_zone,
             callers,
             sources,
+            push_sources,
             rules,
             grace_ms,
             stay_ms,
@@ -237,6 +234,7 @@ fn take_caller(mut section: Section<'_>) -> Caller {
         push: section.flag("push").unwrap_or(false),
         images: section.flag("images").unwrap_or(false),
         ask_sources: section.flag("ask_sources").unwrap_or(false),
+        store: section.flag("store").unwrap_or(false),
         dictionaries: section.flag("dictionaries").unwrap_or(false),
         hospitals: section.texts("hospitals").unwrap_or_default(),
         success_code: take_success_code(&mut section),
@@ -336,6 +334,50 @@ fn take_overlay(section: &mut Section<'_>) -> Overlay {
         }
         Overlay::default()
     })
+}
+
+/// The sources by kind, and the names of all in the order of preference.
+fn take_sources(
+    root: &mut Section<'_>,
+    callers: &[Caller],
+) -> (Vec<String>, Vec<DicomwebOptions>, Vec<PushOptions>) {
+    let (mut names, mut asked, mut pushing) = (Vec::new(), Vec::new(), Vec::new());
+    for mut section in root.sections("source") {
+        let name = match section.text("kind").as_deref() {
+            None | Some("dicomweb") => {
+                let source = take_source(section);
+                let name = source.name.clone();
+                asked.push(source);
+                name
+            }
+            Some("push") => {
+                let source = take_push_source(section, callers);
+                let name = source.name.clone();
+                pushing.push(source);
+                name
+            }
+            Some(_) => {
+                section.mistake("kind", "expected dicomweb or push");
+                continue;
+            }
+        };
+        if names.contains(&name) {
+            root.mistake("source.name", &format!("`{name}` is there twice"));
+        }
+        names.push(name);
+    }
+    (names, asked, pushing)
+}
+
+fn take_push_source(mut section: Section<'_>, callers: &[Caller]) -> PushOptions {
+    let name: String = section.text("name").unwrap_or_else(|| section.missing("name"));
+    if !callers.iter().any(|caller| caller.name == name && caller.store) {
+        let words = format!("a [[caller]] with the name `{name}` and `store = true` is needed");
+        section.mistake("name", &words);
+    }
+    let patient_keys = take_patient_keys(&mut section);
+    section.end();
+    PushOptions { name, patient_keys }
 }
 
 fn take_source(mut section: Section<'_>) -> DicomwebOptions {

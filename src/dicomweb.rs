@@ -1,4 +1,5 @@
-//! The DICOMweb door: what is in the cache, found by QIDO-RS and opened by WADO-RS (PS3.18).
+//! The DICOMweb door: what is in the cache, found by QIDO-RS and opened by WADO-RS, and what comes
+//! into it by STOW-RS (PS3.18).
 //!
 //! For: viewers, workstations and PACS of the hospital, which see one archive. Always holds: who
 //! is not a caller that may see images gets nothing; who was shown a study stands in the audit
@@ -7,10 +8,10 @@
 //! no log. On the wire: `/dicom-web/…`, the path that Orthanc uses, so that a viewer changes the
 //! host only. A study that is not whole here is fetched while its reader follows it. Refused: XML
 //! (nobody asks), conversion between transfer syntaxes, frames, rendered images and bulk data (not
-//! made by this version), STOW-RS. No thread of the runtime waits for the disk: what is not in
-//! memory is asked for on a thread that may wait. Start at [`router`]; `target` reads paths,
-//! `query` and `search` are QIDO-RS, `objects`, `metadata` and `follow` are WADO-RS, `reply` is the
-//! map from fault to answer.
+//! made by this version), STOW-RS of metadata apart from its pixels. No thread of the runtime waits
+//! for the disk: what is not in memory is asked for on a thread that may wait. Start at [`router`];
+//! `target` reads paths, `query` and `search` are QIDO-RS, `objects`, `metadata` and `follow` are
+//! WADO-RS, `store` is STOW-RS, `reply` is the map from fault to answer.
 
 mod accept;
 mod attribute;
@@ -22,6 +23,7 @@ mod objects;
 mod query;
 mod reply;
 mod search;
+mod store;
 mod target;
 #[cfg(test)]
 mod tests;
@@ -39,11 +41,12 @@ use http::uri::Scheme;
 use http::{HeaderValue, Method, Request, Response, Uri, Version, header};
 use tokio::task::spawn_blocking;
 
-use crate::http::{Callers, Files, Peer, RequestId};
+use crate::http::{Caller, Callers, Files, Peer, RequestId};
 use crate::ledger::AccessKind;
 use crate::lookup::Lookup;
 use crate::model::{Time, Wanted};
 use crate::prefetch::{Ended, Opening, Prefetch};
+use crate::storage::Storage;
 use accept::{Form, Syntaxes};
 use follow::{Follow, What};
 use limits::FIRST_WAIT;
@@ -73,6 +76,8 @@ pub struct Server {
     /// What Retrieve URLs (0008,1190) begin with, without a slash at the end, where this is an
     /// index that points elsewhere. `None`: scheme and host of the request and the base path.
     pub retrieve_base: Option<String>,
+    /// What takes studies; `None`: nothing is taken.
+    pub storage: Option<Arc<Storage>>,
 }
 
 /// Answers everything below `/dicom-web`.
@@ -84,7 +89,7 @@ pub fn router(server: Arc<Server>) -> Router {
         .with_state(server)
 }
 
-/// Somebody who may see images.
+/// Somebody who may see images, or put them here.
 struct Reader {
     /// For log and audit.
     name: String,
@@ -103,8 +108,8 @@ struct Answered {
 async fn answer(State(server): State<Arc<Server>>, request: Request<Body>) -> Response<Body> {
     let began = (server.clock)();
     // A body is not asked for by GET; what comes all the same is left to the connection.
-    let (parts, _) = request.into_parts();
-    let answered = Arc::clone(&server).answered(&parts).await;
+    let (parts, body) = request.into_parts();
+    let answered = Arc::clone(&server).answered(&parts, body).await;
     let Answered { caller, service, study, result } = answered;
     let number = parts.extensions.get::<RequestId>().map_or("", |id| &*id.0);
     let study = study.as_ref().map_or("", Uid::as_str);
@@ -128,22 +133,46 @@ async fn answer(State(server): State<Arc<Server>>, request: Request<Body>) -> Re
 }
 
 impl Server {
-    async fn answered(self: Arc<Server>, parts: &Parts) -> Answered {
+    async fn answered(self: Arc<Server>, parts: &Parts, body: Body) -> Answered {
         let mut answered = Answered {
             caller: String::new(),
             service: "none",
             study: None,
             result: Err(DicomwebError::UnknownCaller),
         };
-        let Some(reader) = self.reader(parts) else { return answered };
-        answered.caller.clone_from(&reader.name);
-        if !matches!(parts.method, Method::GET | Method::HEAD) {
-            answered.result = Err(DicomwebError::Method);
-            return answered;
-        }
         let path = parts.uri.path();
         let path = path.strip_prefix(BASE).unwrap_or(path);
-        let target = match Target::parse(path.strip_prefix('/').unwrap_or(path)) {
+        let target = Target::parse(path.strip_prefix('/').unwrap_or(path));
+        if parts.method == Method::POST
+            && let Some(storage) = self.storage.clone()
+            && let Ok(Some(study)) = target.as_ref().map(Target::store)
+        {
+            answered.service = "store";
+            answered.study = study.cloned();
+            answered.result = match self.reader(parts, |caller| caller.store) {
+                Some(sender) => {
+                    answered.caller = sender.name;
+                    self.store(storage, parts, body, &answered.caller, study.cloned()).await
+                }
+                None => match self.reader(parts, |caller| caller.images) {
+                    Some(reader) => {
+                        answered.caller = reader.name;
+                        Err(store::StoreError::MayNotStore.into())
+                    }
+                    None => Err(DicomwebError::UnknownCaller),
+                },
+            };
+            return answered;
+        }
+        let Some(reader) = self.reader(parts, |caller| caller.images) else { return answered };
+        answered.caller.clone_from(&reader.name);
+        if !matches!(parts.method, Method::GET | Method::HEAD) {
+            let stores = target.as_ref().is_ok_and(|target| target.store().is_some());
+            answered.result =
+                Err(DicomwebError::Method { stores: stores && self.storage.is_some() });
+            return answered;
+        }
+        let target = match target {
             Ok(target) => target,
             Err(error) => {
                 answered.result = Err(error);
@@ -162,13 +191,13 @@ impl Server {
         answered
     }
 
-    /// Who calls, if it may see images.
-    fn reader(&self, parts: &Parts) -> Option<Reader> {
+    /// Who calls, if it may do what it asks for.
+    fn reader(&self, parts: &Parts, may: impl Fn(&Caller) -> bool) -> Option<Reader> {
         let Some(callers) = &self.callers else {
             return Some(Reader { name: EVERYONE.to_owned(), asks: false });
         };
         let peer = parts.extensions.get::<Peer>()?;
-        let caller = callers.identify(*peer, &parts.headers, |caller| caller.images)?;
+        let caller = callers.identify(*peer, &parts.headers, may)?;
         Some(Reader { name: caller.name.clone(), asks: caller.ask_sources })
     }
 

@@ -72,7 +72,8 @@ impl Intake {
         now: Time,
     ) -> Result<Registered, LedgerError> {
         let order = self.order(&registration, now);
-        let kept = Arriving { body: Some(body), onward, caller: caller.to_owned() };
+        let awaited = self.prefetch.awaits(&registration);
+        let kept = Arriving { body: Some(body), onward, awaited, caller: caller.to_owned() };
         let registered = self.ledger.register(registration, kept, order, now).await?;
         if registered.state == PlanState::Searching {
             self.prefetch.wake();
@@ -97,7 +98,9 @@ impl Intake {
                     .identifiers
                     .extend(Identifier::new(IdentifierKind::IdCardNo, number.as_str()));
                 let order = self.order(registration, now);
-                let kept = self.ledger.take_up(waiting, "forepost".to_owned(), order, now).await?;
+                let awaited = self.prefetch.awaits(registration);
+                let caller = "forepost".to_owned();
+                let kept = self.ledger.take_up(waiting, awaited, caller, order, now).await?;
                 taken += usize::from(kept.is_some());
             }
         }

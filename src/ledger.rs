@@ -24,6 +24,7 @@ mod keys;
 mod mappings;
 mod ordered;
 mod plans;
+mod pushed;
 mod queue;
 mod registrations;
 mod schema;
@@ -57,6 +58,7 @@ pub use ordered::{Call, Ordered};
 pub use plans::{
     ClaimedPlan, Considered, FetchShown, PlanShown, SearchEnd, SearchShown, Settled, StudyShown,
 };
+pub use pushed::{Awaited, Push, PushEnd, UnmatchedShown};
 use queue::Turn;
 pub use registrations::{Arriving, LinkedStudy, Registered, Waiting};
 pub use settlements::KeptSettlement;

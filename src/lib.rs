@@ -28,6 +28,7 @@ pub mod mapping;
 pub mod onward;
 pub mod prefetch;
 pub mod settlement;
+pub mod storage;
 
 // Floor 4, doors.
 pub mod console;

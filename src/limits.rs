@@ -13,6 +13,13 @@ pub const JSON_DEPTH_MAX: usize = 32;
 /// Values in a JSON body: 4 MB of the shortest useful pairs stay below it.
 pub const JSON_NODES_MAX: usize = 400_000;
 
+/// Bytes of a part's header block. Two or three lines are usual; a line of HTTP is refused by most
+/// servers at this length too.
+pub const PART_HEADER_BYTES_MAX: usize = 8 << 10;
+
+/// Characters of a boundary. RFC 2046, 5.1.1 allows 70; some gateways write longer ones.
+pub const BOUNDARY_CHARACTERS_MAX: usize = 200;
+
 /// Milliseconds in which a request's head must have arrived.
 pub const HEAD_WAIT_MS: u64 = 10_000;
 
@@ -130,6 +137,14 @@ pub const RETRY_MS_MIN: i64 = 2_000;
 
 /// Milliseconds between tries, at most.
 pub const RETRY_MS_MAX: i64 = 300_000;
+
+/// Milliseconds between two looks of a plan at what was pushed for it. What comes wakes the plan;
+/// the look is for what was missed, and ten thousand plans of it are three a second.
+pub const PUSH_LOOK_AGAIN_MS: i64 = 3_600_000;
+
+/// Milliseconds for which a search that is settled looks once more for what was pushed while it
+/// went on: many times as long as one takes.
+pub const PUSH_RECENT_MS: i64 = 60_000;
 
 /// Faults in a row that open a source's breaker.
 pub const BREAKER_FAULTS: u32 = 5;

@@ -2,8 +2,8 @@
 //!
 //! Always holds: a study is found by a patient's number when the objects carry it or when a
 //! registration with that number is linked to it, and never when that registration contradicts it
-//! (docs/ARCHITECTURE.md, 6); whoever is shown or given a study stands in the audit before the
-//! answer ends.
+//! (docs/ARCHITECTURE.md, 6); what was pushed is found by its UID only until a registration takes
+//! it; whoever is shown or given a study stands in the audit before the answer ends.
 //! Start at [`Lookup::studies`].
 
 use std::collections::HashSet;
@@ -43,6 +43,21 @@ impl Lookup {
 
     /// Studies that match, newest first. A Patient ID also finds what is linked to it.
     pub fn studies(&self, query: StudyQuery) -> Result<Vec<Arc<StudyRow>>, LedgerError> {
+        let named = query.study.is_some()
+            && query.patient_id.is_none()
+            && query.patient_name.is_none()
+            && query.birth_date.is_none();
+        let mut rows = self.linked_studies(query)?;
+        if !named {
+            // What was pushed and no registration took is found by its UID only.
+            let uids = rows.iter().map(|row| row.study.as_str());
+            let unmatched = self.ledger.unmatched_among(uids)?;
+            rows.retain(|row| !unmatched.contains(row.study.as_str()));
+        }
+        Ok(rows)
+    }
+
+    fn linked_studies(&self, query: StudyQuery) -> Result<Vec<Arc<StudyRow>>, LedgerError> {
         let Some(number) = query.patient_id.clone() else {
             return Ok(self.cache.search_studies(&query));
         };

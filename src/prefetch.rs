@@ -38,7 +38,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::breaker::{Breaker, Permit};
 use crate::fault::{Fault, Retry};
-use crate::ledger::{ClaimedFetch, Ledger, LedgerError};
+use crate::ledger::{Awaited, ClaimedFetch, Ledger, LedgerError};
 use crate::limits::{
     FETCHES_ALL_MAX, FETCHES_MAX, OPENED_FETCHES_MAX, RETRY_MS_MAX, RETRY_MS_MIN, SEARCHES_MAX,
 };
@@ -49,7 +49,7 @@ use eviction::Marks;
 use open::{Fetching, Openings};
 
 pub use open::{Ended, Opening};
-pub use source::{Lane, Piece, Source, Work};
+pub use source::{KnownAs, Lane, PatientKey, Piece, Source, Transform, Work};
 
 /// Milliseconds between two looks at the ledger while work is due but cannot start.
 const LOOK_AGAIN_MS: i64 = 200;
@@ -116,6 +116,11 @@ impl Prefetch {
     /// Milliseconds after the visit for which somebody still counts on a plan.
     pub fn grace_ms(&self) -> i64 {
         self.parts.grace_ms
+    }
+
+    /// By which Patient IDs sources may push studies of the registration.
+    pub fn awaits(&self, registration: &Registration) -> Vec<Awaited> {
+        self.parts.sources.iter().flat_map(|source| source.awaits(registration)).collect()
     }
 
     /// Searches and fetches under way.

@@ -142,6 +142,11 @@ impl Keys {
         self.lookup_text(&format!("settlement\0{hospital}"), number)
     }
 
+    /// The look-up hash of a patient as a source that pushes knows them.
+    pub fn pushed(&self, source: &str, patient: &str, issuer: &str) -> Lookup {
+        self.lookup_text(&format!("pushed\0{source}\0{issuer}"), patient)
+    }
+
     /// The hash by which a row of a hospital's view is known again; the same row of another view
     /// hashes differently.
     pub fn view_row(&self, view: &str, row: &[u8]) -> Lookup {

@@ -13,7 +13,6 @@ mod dicom_json;
 mod dicomweb;
 mod dictionary;
 mod limits;
-mod multipart;
 mod options;
 mod pace;
 mod peer;
@@ -24,8 +23,6 @@ pub use credentials::Credentials;
 pub use dicomweb::DicomwebSource;
 pub use dictionary::{DictionaryOptions, DictionarySource};
 pub use limits::OBJECT_BYTES_MAX;
-pub use options::{
-    ClientCertificate, DicomwebOptions, Host, OptionsError, PatientKey, Transform, Waits,
-};
+pub use options::{ClientCertificate, DicomwebOptions, Host, OptionsError, Waits};
 pub use platform::{DestinationOptions, Login, Platform, Seal};
 pub use token::{SignPart, Token, TokenKeeper, TokenOptions, body_code, says_unauthorized};

@@ -46,11 +46,15 @@ mod ordered;
 mod patients;
 #[path = "appliance/power.rs"]
 mod power;
+#[path = "appliance/pushing.rs"]
+mod pushing;
 #[path = "appliance/queue.rs"]
 mod queue;
 #[path = "appliance/register.rs"]
 mod register;
 #[path = "appliance/simulate.rs"]
 mod simulate;
+#[path = "appliance/stow.rs"]
+mod stow;
 #[path = "appliance/views.rs"]
 mod views;

@@ -35,6 +35,7 @@ const FLOORS: [&[&str]; 6] = [
         "prefetch",
         "delivery",
         "relay",
+        "storage",
     ],
     &["http", "dicom", "dicomweb", "upstream", "views", "console", "workstation", "host"],
     &["main", "app", "config", "verbs"],
@@ -47,6 +48,8 @@ const SIDEWAYS: &[(&[&str], &[&str])] = &[
         &["intake", "lookup", "settlement", "onward", "archive", "dictionary"],
         &["prefetch", "delivery", "relay"],
     ),
+    // Bytes come in the same pieces from whoever is asked and from whoever sends unasked.
+    (&["storage"], &["prefetch"]),
     // What goes on to somebody else is opened by the same keys as what stays.
     (&["onward"], &["intake"]),
     (&["catalog"], &["codec"]),

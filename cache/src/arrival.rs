@@ -29,8 +29,8 @@ use crate::error::CacheError;
 use crate::folder::{self, ARRIVING, RECORDS, object_name};
 use crate::header::Header;
 use crate::limits::{
-    BATCH_AGE_MAX, BATCH_INSTANCES, BATCH_METADATA_BYTES, BATCHES_WAITING_MAX, HEAD_BYTES,
-    OBJECT_BYTES_MAX, ROOM_LOOK_BYTES, SPARE_BYTES,
+    BATCH_AGE_MAX, BATCH_INSTANCES, BATCH_METADATA_BYTES, BATCHES_WAITING_MAX, COMPARE_BYTES,
+    HEAD_BYTES, OBJECT_BYTES_MAX, ROOM_LOOK_BYTES, SPARE_BYTES,
 };
 use crate::records;
 use crate::study::{Arrived, Study};
@@ -97,28 +97,48 @@ impl Arrival {
         self.alive()?;
         let path = self.folder.join(ARRIVING).join(self.next_name.to_string());
         self.next_name += 1;
-        let file = File::options().read(true).write(true).create_new(true).open(&path);
-        let file = file.map_err(CacheError::io("creating an object"))?;
-        let temp = Temp { path, armed: true };
-        leave_room(&file)?;
-        Ok(Object { file, temp, head: Vec::new(), crc: crc32fast::Hasher::new(), bytes: 0 })
+        Object::create(path)
     }
 
     /// Ends an object: it must be a Part 10 file of this study, and whole as far as can be told.
     /// On an error its file is deleted.
     pub fn complete(&mut self, object: Object) -> Result<Whole, CacheError> {
-        let Object { file, temp, head, crc, bytes } = object;
-        let Reading { header, json, broken } = dataset::read(&head, Some(&file), bytes)?;
-        if header.study != self.study {
-            return Err(CacheError::WrongStudy { got: header.study, expected: self.study.clone() });
+        let whole = object.complete()?;
+        self.of_this_study(&whole)?;
+        Ok(whole)
+    }
+
+    fn of_this_study(&self, whole: &Whole) -> Result<(), CacheError> {
+        let got = &whole.header.study;
+        if *got == self.study {
+            return Ok(());
         }
-        Ok(Whole { header, bytes, crc32: crc.finalize(), broken, json, file, temp })
+        Err(CacheError::WrongStudy { got: got.clone(), expected: self.study.clone() })
+    }
+
+    /// Whether the data set of a whole object is that of the listed instance of the same UID, byte
+    /// by byte and in the same transfer syntax; what stands before it (PS3.10 7.1) says who wrote
+    /// the file. `None`: no such instance is listed, or not yet.
+    pub fn is_listed_alike(&self, whole: &Whole) -> Result<Option<bool>, CacheError> {
+        let study = held(&self.shared.progress).study.clone();
+        let Some(listed) = study.instance(&whole.header.sop) else { return Ok(None) };
+        if *listed.transfer_syntax != *whole.header.transfer_syntax {
+            return Ok(Some(false));
+        }
+        let there = study.object(listed)?;
+        let from = dataset::start(&there, listed.bytes)?;
+        let length = listed.bytes - from.min(listed.bytes);
+        if length != whole.bytes - whole.data_set_at.min(whole.bytes) {
+            return Ok(Some(false));
+        }
+        same_bytes((&there, from), (&whole.file, whole.data_set_at), length).map(Some)
     }
 
     /// Takes a whole object into the open batch; a full batch goes to the disk. `false`: the
     /// instance is here already, and this one was dropped.
     pub fn keep(&mut self, whole: Whole) -> Result<bool, CacheError> {
         self.alive()?;
+        self.of_this_study(&whole)?;
         if !self.known.insert(whole.header.sop.clone()) {
             return Ok(false);
         }
@@ -207,9 +227,9 @@ impl Arrival {
             Err(CacheError::NotDicom { .. } | CacheError::Truncated { .. }) => return Ok(false),
             Err(error) => return Err(error),
         };
-        let Reading { header, json, broken } = reading;
+        let Reading { header, json, broken, data_set_at } = reading;
         let temp = Temp { path, armed: false };
-        self.keep(Whole { header, bytes, crc32, broken, json, file, temp })
+        self.keep(Whole { header, bytes, crc32, broken, data_set_at, json, file, temp })
     }
 
     fn alive(&self) -> Result<(), CacheError> {
@@ -287,6 +307,25 @@ pub struct Object {
 }
 
 impl Object {
+    /// An empty object in a new file.
+    pub(crate) fn create(path: PathBuf) -> Result<Object, CacheError> {
+        let file = File::options().read(true).write(true).create_new(true).open(&path);
+        let file = file.map_err(CacheError::io("creating an object"))?;
+        let temp = Temp { path, armed: true };
+        leave_room(&file)?;
+        Ok(Object { file, temp, head: Vec::new(), crc: crc32fast::Hasher::new(), bytes: 0 })
+    }
+
+    /// Ends the object: it must be a Part 10 file, of any study, and whole as far as can be told.
+    /// On an error its file is deleted.
+    pub fn complete(self) -> Result<Whole, CacheError> {
+        let Object { file, temp, head, crc, bytes } = self;
+        let Reading { header, json, broken, data_set_at } =
+            dataset::read(&head, Some(&file), bytes)?;
+        let crc32 = crc.finalize();
+        Ok(Whole { header, bytes, crc32, broken, data_set_at, json, file, temp })
+    }
+
     /// Appends bytes, up to [`OBJECT_BYTES_MAX`] in all, as long as the disk has room to spare.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), CacheError> {
         if self.bytes + bytes.len() as u64 > OBJECT_BYTES_MAX {
@@ -321,6 +360,8 @@ pub struct Whole {
     /// What is odd in its data set, if something is: only what was read is in the metadata, and
     /// whether the object is complete could not be told.
     pub broken: Option<&'static str>,
+    /// Where the data set begins in the file.
+    data_set_at: u64,
     json: Vec<u8>,
     file: File,
     temp: Temp,
@@ -540,6 +581,24 @@ impl Checked {
             checked.bytes += n as u64;
         }
     }
+}
+
+/// Whether so many bytes are the same in two files, each from its own place.
+fn same_bytes(a: (&File, u64), b: (&File, u64), length: u64) -> Result<bool, CacheError> {
+    let mut buffers = [vec![0; COMPARE_BYTES], vec![0; COMPARE_BYTES]];
+    let mut done = 0;
+    while done < length {
+        let n = (length - done).min(COMPARE_BYTES as u64) as usize;
+        for ((file, from), buffer) in [a, b].into_iter().zip(&mut buffers) {
+            file.read_exact_at(&mut buffer[..n], from + done)
+                .map_err(CacheError::io("comparing two objects"))?;
+        }
+        if buffers[0][..n] != buffers[1][..n] {
+            return Ok(false);
+        }
+        done += n as u64;
+    }
+    Ok(true)
 }
 
 /// The disk counts as full while less than [`SPARE_BYTES`] are free: a study can come later, what a

@@ -8,16 +8,16 @@ use std::fs::{self, File, TryLockError};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak,
 };
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
-use crate::arrival::Arrival;
+use crate::arrival::{Arrival, Object};
 use crate::error::CacheError;
-use crate::folder::{self, LOCK, RECORDS, Room, STUDIES, TRASH, object_name};
+use crate::folder::{self, INCOMING, LOCK, RECORDS, Room, STUDIES, TRASH, object_name};
 use crate::index::{self, Index};
 use crate::leaving::Leaving;
 use crate::limits::{LOCK_LOOK, LOCK_WAIT, OPENED_BYTES_MAX, OPENED_STUDIES_MAX, SERIES_ROWS_MAX};
@@ -93,7 +93,9 @@ impl Cache {
         const STEP: &str = "making the cache folder";
         folder::make_durable(folder).map_err(CacheError::io(STEP))?;
         let lock = hold(folder)?;
-        for name in [STUDIES, TRASH] {
+        // What was on its way in when the last run ended was never acknowledged.
+        folder::delete(&folder.join(INCOMING)).map_err(CacheError::io(STEP))?;
+        for name in [STUDIES, TRASH, INCOMING] {
             folder::make_durable(&folder.join(name)).map_err(CacheError::io(STEP))?;
         }
         let clean = index::take_marker(folder)?;
@@ -158,6 +160,14 @@ impl Cache {
     pub fn arrival(&self, study: &Uid) -> Result<Arrival, CacheError> {
         self.inner.claim(study, Claim::Opening)?;
         Arrival::open(&self.inner, study).inspect_err(|_| self.inner.release(study, None))
+    }
+
+    /// Begins an object whose study is not known before its header is read: it ends by
+    /// [`Object::complete`] and is kept by the [`Arrival`] of its study. [`CacheError::DiskFull`]
+    /// when fewer than [`crate::limits::SPARE_BYTES`] are free.
+    pub fn incoming(&self) -> Result<Object, CacheError> {
+        let name = self.inner.next_incoming.fetch_add(1, Ordering::Relaxed);
+        Object::create(self.inner.folder.join(INCOMING).join(name.to_string()))
     }
 
     /// A snapshot of what is whole of a study; `None` if nothing is.
@@ -443,6 +453,7 @@ pub(crate) struct Inner {
     rebuild: Mutex<Option<JoinHandle<()>>>,
     stop: AtomicBool,
     suspects: Arc<Suspects>,
+    next_incoming: AtomicU64,
 }
 
 impl Inner {
@@ -457,6 +468,7 @@ impl Inner {
             rebuild: Mutex::new(None),
             stop: AtomicBool::new(false),
             suspects: Arc::default(),
+            next_incoming: AtomicU64::new(0),
         }
     }
 

@@ -52,6 +52,8 @@ pub(crate) struct Reading {
     pub(crate) json: Vec<u8>,
     /// Why reading stopped early, if it did.
     pub(crate) broken: Option<&'static str>,
+    /// Where the data set begins, behind the file meta information.
+    pub(crate) data_set_at: u64,
 }
 
 /// Reads a Part 10 object of `size` bytes. `head` holds its beginning; the rest is in `file`.
@@ -66,7 +68,13 @@ pub(crate) fn read(head: &[u8], file: Option<&File>, size: u64) -> Result<Readin
     if syntax.deflated {
         return read_deflated(head, file, size, start, gathered);
     }
-    finish(walk(source, start, syntax, gathered), size)
+    finish(walk(source, start, syntax, gathered), size, start)
+}
+
+/// Where the data set of a Part 10 object of `size` bytes begins.
+pub(crate) fn start(file: &File, size: u64) -> Result<u64, CacheError> {
+    let mut source = Source::new(&[], Some(file), size);
+    meta(&mut source, &mut Gathered::default()).map_err(|stop| stop.error(size))
 }
 
 fn read_deflated(
@@ -87,19 +95,20 @@ fn read_deflated(
     })?;
     let source = Source::new(&inflated.head, None, inflated.bytes);
     let syntax = Syntax { explicit: true, big: false, deflated: false };
-    finish(walk(source, 0, syntax, gathered), size)
+    finish(walk(source, 0, syntax, gathered), size, start)
 }
 
 fn finish(
     (gathered, json, stop): (Gathered, Vec<u8>, Option<Stop>),
     size: u64,
+    data_set_at: u64,
 ) -> Result<Reading, CacheError> {
     let broken = match stop {
         None | Some(Stop::Beyond) => None,
         Some(Stop::Broken(reason)) => Some(reason),
         Some(stop) => return Err(stop.error(size)),
     };
-    Ok(Reading { header: gathered.finish()?, json, broken })
+    Ok(Reading { header: gathered.finish()?, json, broken, data_set_at })
 }
 
 /// Why reading stopped.

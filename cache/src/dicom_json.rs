@@ -54,6 +54,14 @@ impl ObjectWriter {
         self
     }
 
+    /// A sequence of finished objects.
+    pub fn items<S: AsRef<str>>(&mut self, tag: u32, items: &[S]) -> &mut Self {
+        open(&mut self.out, tag, b"SQ");
+        list(&mut self.out, items, |out, item| out.extend_from_slice(item.as_ref().as_bytes()));
+        self.out.push(b'}');
+        self
+    }
+
     /// The finished object.
     pub fn finish(&mut self) -> String {
         let mut out = std::mem::replace(&mut self.out, vec![b'{']);

@@ -1,7 +1,7 @@
 //! Names and durable steps of the cache folder.
 //!
-//! On disk: `lock`, `studies/<Study UID>/{<SOP UID>.dcm, study.records, arriving/}`, `trash/`,
-//! `index/` (sled) and `index.clean`. Only [`Uid`]s and numbers become names.
+//! On disk: `lock`, `studies/<Study UID>/{<SOP UID>.dcm, study.records, arriving/}`, `incoming/`,
+//! `trash/`, `index/` (sled) and `index.clean`. Only [`Uid`]s and numbers become names.
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
@@ -16,6 +16,7 @@ use crate::uid::Uid;
 pub(crate) const LOCK: &str = "lock";
 pub(crate) const STUDIES: &str = "studies";
 pub(crate) const TRASH: &str = "trash";
+pub(crate) const INCOMING: &str = "incoming";
 pub(crate) const INDEX: &str = "index";
 pub(crate) const CLEAN: &str = "index.clean";
 pub(crate) const RECORDS: &str = "study.records";

@@ -9,7 +9,8 @@
 //!
 //! On disk, under the cache folder: `lock` (one writer); `studies/<Study UID>/` with
 //! `<SOP UID>.dcm` (Part 10, as received), `study.records` (the truth of what is whole, see
-//! `records`) and `arriving/`; `trash/`; `index/` (sled, search rows) and `index.clean`.
+//! `records`) and `arriving/`; `incoming/` (objects of senders, until their study is known);
+//! `trash/`; `index/` (sled, search rows) and `index.clean`.
 //!
 //! Refused: rows of instances in sled, and SOP Instance UID → study in sled (see `index`); a
 //! database for the records (the folder must be readable by anything, and disposable piece by

@@ -61,6 +61,9 @@ pub const SPARE_BYTES: u64 = 64 << 20;
 /// finds it gone is deleted.
 pub const ROOM_LOOK_BYTES: u64 = 4 << 20;
 
+/// Bytes of each of two objects compared at once.
+pub const COMPARE_BYTES: usize = 256 << 10;
+
 /// Instances in a batch that is synced and listed together.
 pub const BATCH_INSTANCES: usize = 32;
 

@@ -19,18 +19,43 @@ use crate::model::DictionaryKind;
 use crate::onward::Onward;
 use crate::prefetch::{Parts, Prefetch, Source};
 use crate::settlement::Settlements;
+use crate::storage::{self, PushSource, Storage};
 use crate::upstream::{DicomwebSource, DictionaryOptions, DictionarySource, Platform};
 use crate::views::{self, Dictionaries, Registrations, Served, Settled, Taker};
 
 /// The configured sources.
-pub(super) fn sources(config: &Config) -> Result<Vec<Arc<dyn Source>>, StartError> {
+pub(super) fn sources(
+    config: &Config,
+    ledger: &Ledger,
+    cache: &Cache,
+) -> Result<Vec<Arc<dyn Source>>, StartError> {
     let mut sources: Vec<Arc<dyn Source>> = Vec::new();
     for options in &config.sources {
         let source = DicomwebSource::new(options)
             .map_err(|error| StartError::Source { name: options.name.clone(), error })?;
         sources.push(Arc::new(source));
     }
+    for options in &config.push_sources {
+        let source = PushSource::new(options.clone(), ledger.clone(), cache.clone());
+        sources.push(Arc::new(source));
+    }
     Ok(sources)
+}
+
+/// What takes objects that are sent here.
+pub(super) fn storage(
+    config: &Config,
+    ledger: &Ledger,
+    cache: &Cache,
+    prefetch: &Arc<Prefetch>,
+) -> Arc<Storage> {
+    Storage::new(storage::Parts {
+        ledger: ledger.clone(),
+        cache: cache.clone(),
+        prefetch: Arc::clone(prefetch),
+        push_sources: config.push_sources.iter().map(|source| source.name.clone()).collect(),
+        clock: clock::now,
+    })
 }
 
 /// The flow of deliveries, not yet at work.
@@ -56,10 +81,16 @@ pub(super) fn start_delivery(
 }
 
 /// What viewers ask.
-pub(super) fn images(lookup: Lookup, prefetch: Arc<Prefetch>, callers: Callers) -> Router {
+pub(super) fn images(
+    lookup: Lookup,
+    prefetch: &Arc<Prefetch>,
+    callers: Callers,
+    storage: &Arc<Storage>,
+) -> Router {
     dicomweb::router(Arc::new(dicomweb::Server {
         lookup,
-        prefetch: Some(prefetch),
+        prefetch: Some(Arc::clone(prefetch)),
+        storage: Some(Arc::clone(storage)),
         callers: Some(callers),
         clock: clock::now,
         retrieve_base: None,
@@ -94,7 +125,7 @@ pub(super) fn prefetch_flow(
     Ok(Prefetch::new(Parts {
         ledger: ledger.clone(),
         cache: cache.clone(),
-        sources: sources(config)?,
+        sources: sources(config, ledger, cache)?,
         rules: config.rules.clone(),
         offset: config.offset,
         grace_ms: config.grace_ms,

@@ -43,6 +43,18 @@ pub const WARNINGS_MAX: usize = 8;
 /// Media ranges of one request that are looked at.
 pub const MEDIA_RANGES_MAX: usize = 64;
 
+/// How long a sender may be silent in the middle of its body.
+pub const SENDER_WAIT: Duration = Duration::from_secs(30);
+
+/// Bytes that must have come whenever a sender has been waited for that long: 1 KB a second. Below
+/// it a CT slice takes nine minutes, and a place among the senders is held for nothing. The time
+/// that our own disk takes does not count.
+pub const SENDER_BYTES_MIN: u64 = 30 << 10;
+
+/// Bytes below which pieces of an object are joined before they go to the disk: a TLS record or a
+/// chunk may be small, and waking the disk's thread for each costs more than copying.
+pub const STORE_PIECE_BYTES_MIN: usize = 64 << 10;
+
 const _: () = assert!(PIECE_BYTES <= MAPPED_PIECE_BYTES);
 const _: () = assert!(STUDIES_AT_ONCE <= QIDO_RESULTS_DEFAULT);
 const _: () = assert!(LIST_VALUES_MAX <= QIDO_RESULTS_MAX);

@@ -7,6 +7,7 @@ use axum::body::Body;
 use forepost_cache::{CacheError, UidError};
 use http::{HeaderValue, Response, StatusCode, header};
 
+use super::store::StoreError;
 use crate::fault::{Blame, Fault};
 use crate::ledger::LedgerError;
 
@@ -25,9 +26,15 @@ pub(super) enum DicomwebError {
         /// The step of the path.
         what: &'static str,
     },
-    /// Something other than GET or HEAD.
+    /// Something other than GET or HEAD, or than POST where objects are taken.
     #[error("method not allowed")]
-    Method,
+    Method {
+        /// Whether the resource takes objects.
+        stores: bool,
+    },
+    /// Objects that were sent are not taken.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// A UID of the path is none.
     #[error("{level} in the path: {source}")]
     PathUid {
@@ -134,7 +141,8 @@ impl DicomwebError {
             DicomwebError::NoSuchResource
             | DicomwebError::NotMade { .. }
             | DicomwebError::NotHere { .. } => StatusCode::NOT_FOUND,
-            DicomwebError::Method => StatusCode::METHOD_NOT_ALLOWED,
+            DicomwebError::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
+            DicomwebError::Store(error) => error.status(),
             DicomwebError::PathUid { .. }
             | DicomwebError::Undecodable { .. }
             | DicomwebError::KeyValue { .. }
@@ -175,9 +183,13 @@ impl DicomwebError {
                 "\"{what}\" is not made by this version: retrieve the instance itself. \
                  本版本不提供 {what}，请直接获取完整实例。"
             ),
-            DicomwebError::Method => {
+            DicomwebError::Method { stores: false } => {
                 "Only GET and HEAD are served here. 此处只支持 GET 与 HEAD。".into()
             }
+            DicomwebError::Method { stores: true } => {
+                "Only GET, HEAD and POST are served here. 此处只支持 GET、HEAD 与 POST。".into()
+            }
+            DicomwebError::Store(error) => error.sentence(),
             DicomwebError::PathUid { level, source } => format!(
                 "The UID of the {level} in the path is malformed: {source}. \
                  路径中的 UID（{level}）格式错误。"
@@ -246,8 +258,9 @@ impl DicomwebError {
         let headers = response.headers_mut();
         let text = HeaderValue::from_static("text/plain; charset=utf-8");
         headers.insert(header::CONTENT_TYPE, text);
-        if status == StatusCode::METHOD_NOT_ALLOWED {
-            headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+        if let DicomwebError::Method { stores } = self {
+            let allowed = if *stores { "GET, HEAD, POST" } else { "GET, HEAD" };
+            headers.insert(header::ALLOW, HeaderValue::from_static(allowed));
         }
         if status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));

@@ -109,6 +109,16 @@ impl Target {
         }
     }
 
+    /// The study that objects sent to this resource must be of, `None` inside for any; `None` where
+    /// nothing is sent to (PS3.18 10.5).
+    pub(super) fn store(&self) -> Option<Option<&Uid>> {
+        match self {
+            Target::Search { level: Level::Study, study: None, .. } => Some(None),
+            Target::Objects(Scope { study, series: None, .. }) => Some(Some(study)),
+            Target::Search { .. } | Target::Objects(_) | Target::Metadata(_) => None,
+        }
+    }
+
     /// The study that the path names.
     pub(super) fn study(&self) -> Option<&Uid> {
         match self {

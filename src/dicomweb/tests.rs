@@ -54,7 +54,14 @@ impl House {
         let ledger = Ledger::open(&folder.path().join("ledger"), keys).unwrap();
         let numbers = vec![IdentifierKind::OutpatientNumber, IdentifierKind::IdCardNo];
         let lookup = Lookup::new(ledger.clone(), cache.clone(), numbers);
-        let server = Server { lookup, prefetch: None, callers, clock: || NOW, retrieve_base: None };
+        let server = Server {
+            lookup,
+            prefetch: None,
+            storage: None,
+            callers,
+            clock: || NOW,
+            retrieve_base: None,
+        };
         House { folder, cache, ledger, router: router(Arc::new(server)) }
     }
 
@@ -496,6 +503,7 @@ async fn only_callers_that_may_see_images_are_answered() {
         push: !images,
         images,
         ask_sources: false,
+        store: false,
         dictionaries: false,
         hospitals: Vec::new(),
         success_code: None,
@@ -702,7 +710,8 @@ async fn link(house: &House, number: &str, found: Vec<Considered>) {
     let order =
         PlanOrder { urgent: false, due_at: NOW, searchable: true, cancelled: false, over: false };
     let registration = registration(number, number);
-    let arriving = Arriving { body: None, onward: Vec::new(), caller: "his".into() };
+    let arriving =
+        Arriving { body: None, onward: Vec::new(), awaited: Vec::new(), caller: "his".into() };
     let registered = house.ledger.register(registration.clone(), arriving, order, NOW);
     let id = registered.await.unwrap().id;
     let ends = vec![("cloud".to_owned(), SearchEnd::Answered)];

@@ -30,6 +30,8 @@ pub struct Caller {
     pub images: bool,
     /// Whether a study that it opens and nobody registered is asked of the sources.
     pub ask_sources: bool,
+    /// Whether it may put images here.
+    pub store: bool,
     /// Whether it may read dictionaries, in the cloud zone.
     pub dictionaries: bool,
     /// The hospitals of which it may read; empty means all.
@@ -97,6 +99,7 @@ mod tests {
             push: true,
             images: false,
             ask_sources: false,
+            store: false,
             dictionaries: false,
             hospitals: Vec::new(),
             success_code: None,

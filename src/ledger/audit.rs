@@ -14,6 +14,8 @@ pub enum AccessKind {
     Metadata,
     /// Its objects were read.
     Retrieve,
+    /// Objects of it were sent here.
+    Store,
 }
 
 impl AccessKind {
@@ -23,6 +25,7 @@ impl AccessKind {
             AccessKind::Search => "search",
             AccessKind::Metadata => "metadata",
             AccessKind::Retrieve => "retrieve",
+            AccessKind::Store => "store",
         }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::writer::Writing;
-use super::{Ledger, LedgerError, Ordered, fetches, ordered, registrations, stored};
+use super::{Ledger, LedgerError, Ordered, fetches, ordered, pushed, registrations, stored};
 use crate::limits::ATTEMPTS_BEFORE_CAUSE;
 use crate::model::{
     Cause, FetchState, FoundStudy, Link, Place, PlanState, Registration, StudyOutcome, Time,
@@ -33,6 +33,11 @@ pub struct ClaimedPlan {
 pub enum SearchEnd {
     /// It answered.
     Answered,
+    /// It cannot be asked, and has pushed nothing yet.
+    Awaited {
+        /// When it is looked for again.
+        next_at: Time,
+    },
     /// It did not; it is asked again at that time.
     Failed {
         /// For `plans show`: no personal data.
@@ -224,6 +229,9 @@ impl Ledger {
                     // It may have been chosen before something better was known.
                     fetches::reorder(connection, one.study.study.as_str(), now)?;
                 }
+            }
+            for (source, _) in &ends {
+                pushed::look_again(connection, id, source, now)?;
             }
             let changed = ordered::ordered(connection, &hospital, &numbers, now)? != wanted;
             let next: Option<i64> = connection
@@ -461,7 +469,16 @@ fn cause_of(connection: &Connection, id: i64) -> Result<Cause, LedgerError> {
                AND f.fault IS NOT NULL",
         )?
         .query_row([id], |row| row.get(0))?;
-    Ok(if faulty > 0 { Cause::RetrieveFailing } else { Cause::LateRegistration })
+    if faulty > 0 {
+        return Ok(Cause::RetrieveFailing);
+    }
+    let awaited: i64 = connection
+        .prepare_cached(
+            "SELECT count(*) FROM search WHERE registration = ?1 AND attempts = 0
+               AND answered_at IS NULL",
+        )?
+        .query_row([id], |row| row.get(0))?;
+    Ok(if awaited > 0 { Cause::NothingPushed } else { Cause::LateRegistration })
 }
 
 pub(super) fn plan_state(connection: &Connection, id: i64) -> Result<PlanState, LedgerError> {
@@ -488,18 +505,20 @@ fn write_search(
     end: &SearchEnd,
     now: Time,
 ) -> Result<(), LedgerError> {
-    let (answered, next_at, fault) = match end {
-        SearchEnd::Answered => (Some(now.0), None, None),
-        SearchEnd::Failed { fault, next_at } => (None, Some(next_at.0), Some(fault.as_str())),
+    // What was never tried in vain counts no attempt: that is how it is told from what failed.
+    let (answered, next_at, fault, attempt) = match end {
+        SearchEnd::Answered => (Some(now.0), None, None, 1),
+        SearchEnd::Awaited { next_at } => (None, Some(next_at.0), None, 0),
+        SearchEnd::Failed { fault, next_at } => (None, Some(next_at.0), Some(fault.as_str()), 1),
     };
     connection
         .prepare_cached(
             "INSERT INTO search(registration, source, answered_at, attempts, next_at, fault)
-             VALUES(?1, ?2, ?3, 1, ?4, ?5)
+             VALUES(?1, ?2, ?3, ?6, ?4, ?5)
              ON CONFLICT(registration, source) DO UPDATE SET answered_at = excluded.answered_at,
-               attempts = attempts + 1, next_at = excluded.next_at, fault = excluded.fault",
+               attempts = attempts + ?6, next_at = excluded.next_at, fault = excluded.fault",
         )?
-        .execute(params![id, source, answered, next_at, fault])?;
+        .execute(params![id, source, answered, next_at, fault, attempt])?;
     Ok(())
 }
 

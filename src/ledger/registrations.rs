@@ -4,7 +4,7 @@ use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::writer::Writing;
-use super::{Ledger, LedgerError, audit, deliveries, fetches, stored};
+use super::{Awaited, Ledger, LedgerError, audit, deliveries, fetches, pushed, stored};
 use crate::limits::TAKE_UP_PAGE;
 use crate::model::{
     Cause, Identifier, Link, NewDelivery, PlanOrder, PlanState, Registration, Time,
@@ -28,6 +28,8 @@ pub struct Arriving {
     pub body: Option<Bytes>,
     /// What is kept to be sent in the same commit.
     pub onward: Vec<NewDelivery>,
+    /// By which Patient IDs sources may push its studies.
+    pub awaited: Vec<Awaited>,
     /// Who sent it.
     pub caller: String,
 }
@@ -72,12 +74,13 @@ impl Ledger {
     pub async fn take_up(
         &self,
         waiting: Waiting,
+        awaited: Vec<Awaited>,
         caller: String,
         order: PlanOrder,
         now: Time,
     ) -> Result<Option<Registered>, LedgerError> {
         let Waiting { registration, sealed, .. } = waiting;
-        let arriving = Arriving { body: None, onward: Vec::new(), caller };
+        let arriving = Arriving { body: None, onward: Vec::new(), awaited, caller };
         self.keep(registration, arriving, order, Some(sealed), now).await
     }
 
@@ -109,6 +112,9 @@ impl Ledger {
             };
             let row = Row { id, visit: &visit, stored: &stored, body: arriving.body.as_deref() };
             write_row(writing, &row, &registration, now)?;
+            // In the same commit: a study that is pushed from now on finds the plan, one that was
+            // pushed before is found by the plan's search.
+            pushed::write_awaited(writing, id, &arriving.awaited)?;
             let state = write_plan(writing.connection, id, &order, same_patient, now)?;
             let caller = arriving.caller.as_str();
             audit::record(writing.connection, "registration", caller, Some(id), None, now)?;

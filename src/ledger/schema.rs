@@ -24,6 +24,7 @@ const MIGRATIONS: &[&[&str]] = &[
         super::counts::TABLES,
     ],
     &[super::evictions::MIGRATION],
+    &[super::pushed::TABLES],
 ];
 
 /// The oldest version whose programs read what this one writes.

@@ -45,7 +45,7 @@ fn order() -> PlanOrder {
 
 async fn register(ledger: &Ledger, visit: &str, name: &str, order: PlanOrder) -> Registered {
     let body = Some(format!("{{\"patientName\":\"{name}\"}}").into());
-    let arriving = Arriving { body, onward: Vec::new(), caller: "his".into() };
+    let arriving = Arriving { body, onward: Vec::new(), awaited: Vec::new(), caller: "his".into() };
     ledger.register(registration(visit, name), arriving, order, NOW).await.unwrap()
 }
 
@@ -397,7 +397,8 @@ async fn a_closed_ledger_says_so() {
     let folder = tempfile::tempdir().unwrap();
     let ledger = open(folder.path());
     ledger.close();
-    let arriving = Arriving { body: None, onward: Vec::new(), caller: "his".into() };
+    let arriving =
+        Arriving { body: None, onward: Vec::new(), awaited: Vec::new(), caller: "his".into() };
     let late = ledger.register(registration("v", "王"), arriving, order(), NOW).await;
     assert!(matches!(late, Err(LedgerError::Closed)));
 }
@@ -419,7 +420,7 @@ async fn what_waits_is_taken_up_unless_its_sender_has_changed_it_since() {
     register(&ledger, "b", "王小东", PlanOrder { cancelled: true, ..unread }).await;
     let mut states = Vec::new();
     for one in waiting {
-        let taken = ledger.take_up(one, "forepost".into(), order(), NOW).await.unwrap();
+        let taken = ledger.take_up(one, Vec::new(), "forepost".into(), order(), NOW).await.unwrap();
         states.push(taken.map(|registered| registered.state));
     }
     assert_eq!(states, [Some(PlanState::Searching), None]);

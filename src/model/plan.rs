@@ -147,6 +147,8 @@ pub enum Cause {
     SearchUnanswered,
     /// The visit came before the studies did.
     LateRegistration,
+    /// A source that pushes sent nothing of the patient.
+    NothingPushed,
     /// A source does not deliver a study that it announced.
     RetrieveFailing,
     /// The disk had no room.
@@ -157,10 +159,11 @@ pub enum Cause {
 
 impl Cause {
     /// Every cause.
-    pub const ALL: [Cause; 6] = [
+    pub const ALL: [Cause; 7] = [
         Cause::NoIdentifier,
         Cause::SearchUnanswered,
         Cause::LateRegistration,
+        Cause::NothingPushed,
         Cause::RetrieveFailing,
         Cause::DiskFull,
         Cause::Cancelled,
@@ -172,6 +175,7 @@ impl Cause {
             Cause::NoIdentifier => "no usable identifier",
             Cause::SearchUnanswered => "search unanswered",
             Cause::LateRegistration => "registered too late",
+            Cause::NothingPushed => "nothing was pushed",
             Cause::RetrieveFailing => "retrieve failing",
             Cause::DiskFull => "disk full",
             Cause::Cancelled => "cancelled",

@@ -11,6 +11,7 @@ use super::{Prefetch, lock, retry_at};
 use crate::breaker::Permit;
 use crate::fault::Fault;
 use crate::ledger::{ClaimedPlan, Considered, Ordered, SearchEnd};
+use crate::limits::PUSH_LOOK_AGAIN_MS;
 use crate::model::{FoundStudy, PlanState, Registration, StudyOutcome, Time};
 
 impl Prefetch {
@@ -56,6 +57,13 @@ impl Prefetch {
         begun.extend(plan.chosen.into_iter().filter(|study| self.openings.has_begun(study)));
         let wanted = ledger.ordered(&registration.hospital, &registration.identifiers, now)?;
         let considered = self.consider(&registration, &wanted, found, &begun, now);
+        for (source, end) in &mut ends {
+            if matches!(end, SearchEnd::Answered)
+                && self.still_awaits(&registration, source, &considered)
+            {
+                *end = SearchEnd::Awaited { next_at: now.plus_ms(PUSH_LOOK_AGAIN_MS) };
+            }
+        }
         let chosen = considered.iter().filter(|c| c.outcome == StudyOutcome::Chosen).count();
         let (all, asked) = (considered.len(), ends.len());
         let ordered = wanted.len();
@@ -105,6 +113,14 @@ impl Prefetch {
             answers.push((name, answer));
         }
         answers
+    }
+
+    /// Whether a source that pushes has pushed nothing of this patient yet. What contradicts the
+    /// patient is somebody else's.
+    fn still_awaits(&self, of: &Registration, source: &str, considered: &[Considered]) -> bool {
+        let pushes = self.source(source).is_some_and(|source| !source.awaits(of).is_empty());
+        let from = |one: &Considered| one.places.iter().any(|place| place.source == source);
+        pushes && !considered.iter().any(|one| one.outcome != StudyOutcome::Apart && from(one))
     }
 
     fn consider(

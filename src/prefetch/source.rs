@@ -3,13 +3,15 @@
 use std::future::Future;
 use std::pin::Pin;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
 use forepost_cache::Uid;
 use tokio::sync::mpsc;
 
 use crate::fault::Fault;
+use crate::ledger::Awaited;
 use crate::model::{
-    FoundStudy, ListedInstance, ListedSeries, Listing, Place, Registration, Wanted,
+    FoundStudy, IdentifierKind, ListedInstance, ListedSeries, Listing, Place, Registration, Wanted,
 };
 
 /// What a source does, in a box because sources of several kinds stand in one list.
@@ -34,6 +36,12 @@ pub trait Source: Send + Sync {
     /// Whether the source understands one of the registration's identifiers.
     fn understands(&self, registration: &Registration) -> bool;
 
+    /// By which Patient IDs it may push studies of the registration, unasked. Empty for a source
+    /// that is asked.
+    fn awaits(&self, _: &Registration) -> Vec<Awaited> {
+        Vec::new()
+    }
+
     /// The series the place has of the study, with how many instances each has.
     fn series<'a>(&'a self, place: &'a Place, study: &'a Uid) -> Work<'a, Vec<ListedSeries>>;
 
@@ -54,6 +62,52 @@ pub trait Source: Send + Sync {
         wanted: &'a Wanted,
         lane: &'a Lane,
     ) -> Work<'a, ()>;
+}
+
+/// How a source knows patients.
+#[derive(Debug, Clone)]
+pub struct PatientKey {
+    /// The number of the registration.
+    pub kind: IdentifierKind,
+    /// What is done to it.
+    pub transform: Transform,
+    /// What is asked for: `{}` stands for the transformed number, once.
+    pub template: String,
+    /// Issuer of Patient ID (0010,0021), asked for as well.
+    pub issuer: Option<String>,
+}
+
+/// What is done to a number before a source sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transform {
+    /// Nothing.
+    Plain,
+    /// SHA-256 of its UTF-8, as 64 small hexadecimal digits.
+    Sha256Hex,
+}
+
+/// A patient as a source knows them. Personal.
+pub struct KnownAs {
+    /// Patient ID (0010,0020).
+    pub patient: String,
+    /// Issuer of Patient ID (0010,0021), where one is configured.
+    pub issuer: Option<String>,
+}
+
+impl PatientKey {
+    /// The registration's patient by this key; `None` where it has no such number, or one that
+    /// would find other patients (PS3.4 C.2.2.2: `*` and `?` are wildcards, `\` is a list, and some
+    /// servers take a comma for one too).
+    pub fn known_as(&self, registration: &Registration) -> Option<KnownAs> {
+        let number = registration.identifier(self.kind)?.value();
+        let known = match self.transform {
+            Transform::Sha256Hex => hex::encode(digest(&SHA256, number.as_bytes())),
+            Transform::Plain if number.contains(['*', '?', '\\', ',']) => return None,
+            Transform::Plain => number.to_owned(),
+        };
+        let patient = self.template.replace("{}", &known);
+        Some(KnownAs { patient, issuer: self.issuer.clone() })
+    }
 }
 
 /// Where a door puts the objects that it receives; bounded, so a slow disk slows the peer.

@@ -13,7 +13,6 @@
 use std::collections::HashSet;
 use std::hash::Hash;
 
-use aws_lc_rs::digest::{SHA256, digest};
 use bytes::{Bytes, BytesMut};
 use forepost_cache::Uid;
 use jiff::civil::Date;
@@ -26,14 +25,14 @@ use super::limits::{
     ANSWER_BYTES_MAX, EPILOGUE_BYTES_MAX, EPILOGUE_WAIT, INSTANCES_MAX, MANIFEST_PAGE_ROWS,
     PAGES_MAX, PIECE_BYTES_MIN, SEARCH_PAGE_ROWS, SERIES_MAX, STUDIES_MAX,
 };
-use super::multipart::{Event, MediaType, MultipartError, Reader};
-use super::options::{DicomwebOptions, OptionsError, PatientKey, Transform};
+use super::options::{DicomwebOptions, OptionsError};
 use super::peer::{self, Answer, Ask, Peer};
+use crate::codec::multipart::{Event, MediaType, MultipartError, Reader};
 use crate::fault::Fault;
 use crate::model::{
     FoundStudy, ListedInstance, ListedSeries, Listing, Place, Registration, Wanted,
 };
-use crate::prefetch::{Lane, Piece, Source, Work};
+use crate::prefetch::{KnownAs, Lane, PatientKey, Piece, Source, Work};
 
 /// PS3.18 10.6.1.4: what a search answers with.
 const JSON: &str = "application/dicom+json, application/json;q=0.5";
@@ -74,20 +73,9 @@ impl DicomwebSource {
         })
     }
 
-    /// The first configured number that the registration has, as the source knows it, and its
-    /// issuer.
-    fn patient(&self, registration: &Registration) -> Option<(String, Option<&str>)> {
-        self.patient_keys.iter().find_map(|key| {
-            let number = registration.identifier(key.kind)?.value();
-            let known = match key.transform {
-                Transform::Sha256Hex => hex::encode(digest(&SHA256, number.as_bytes())),
-                // PS3.4 C.2.2.2: `*` and `?` would find other patients, `\` is a list, and some
-                // servers take a comma for one too.
-                Transform::Plain if number.contains(['*', '?', '\\', ',']) => return None,
-                Transform::Plain => number.to_owned(),
-            };
-            Some((key.template.replace("{}", &known), key.issuer.as_deref()))
-        })
+    /// The first configured number that the registration has, as the source knows it.
+    fn patient(&self, registration: &Registration) -> Option<KnownAs> {
+        self.patient_keys.iter().find_map(|key| key.known_as(registration))
     }
 
     async fn search_now(
@@ -95,12 +83,12 @@ impl DicomwebSource {
         registration: &Registration,
         since: Date,
     ) -> Result<Vec<FoundStudy>, Fault> {
-        let Some((patient, issuer)) = self.patient(registration) else {
+        let Some(KnownAs { patient, issuer }) = self.patient(registration) else {
             return Ok(Vec::new());
         };
         let mut query = format!("PatientID={}", encoded(&patient));
         if let Some(issuer) = issuer {
-            query.push_str(&format!("&IssuerOfPatientID={}", encoded(issuer)));
+            query.push_str(&format!("&IssuerOfPatientID={}", encoded(&issuer)));
         }
         query.push_str(&format!("&StudyDate={}-", since.strftime("%Y%m%d")));
         self.studies(query).await
@@ -419,7 +407,7 @@ impl<'a> Intake<'a> {
             };
             self.source.peer.pass(chunk.len()).await;
             reader.feed(chunk);
-            while let Some(event) = reader.next().map_err(|error| broken(&error))? {
+            while let Some(event) = reader.event().map_err(|error| broken(&error))? {
                 match event {
                     Event::PartStart { content_type } => {
                         let media = MediaType::parse(&content_type);

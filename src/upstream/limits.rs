@@ -2,13 +2,6 @@
 
 use std::time::Duration;
 
-/// Bytes of a part's header block. Two or three lines are usual; a line of HTTP is refused by most
-/// servers at this length too.
-pub const PART_HEADER_BYTES_MAX: usize = 8 << 10;
-
-/// Characters of a boundary. RFC 2046, 5.1.1 allows 70; some gateways write longer ones.
-pub const BOUNDARY_CHARACTERS_MAX: usize = 200;
-
 /// Bytes that are still read behind the last delimiter so that the connection can be used again.
 /// An epilogue that is longer costs the peer its connection.
 pub const EPILOGUE_BYTES_MAX: usize = 64 << 10;

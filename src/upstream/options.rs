@@ -6,7 +6,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use super::limits::{CONNECT_WAIT, HEAD_WAIT, IDLE_WAIT, SEARCH_WAIT};
-use crate::model::IdentifierKind;
+use crate::prefetch::PatientKey;
 use crate::seal::rsa::RsaFault;
 
 /// A DICOMweb source.
@@ -37,28 +37,6 @@ pub struct DicomwebOptions {
     pub bytes_per_second: Option<NonZeroU64>,
     /// Bytes of one object.
     pub object_bytes_max: u64,
-}
-
-/// How a source knows patients.
-#[derive(Debug, Clone)]
-pub struct PatientKey {
-    /// The number of the registration.
-    pub kind: IdentifierKind,
-    /// What is done to it.
-    pub transform: Transform,
-    /// What is asked for: `{}` stands for the transformed number, once.
-    pub template: String,
-    /// Issuer of Patient ID (0010,0021), asked for as well.
-    pub issuer: Option<String>,
-}
-
-/// What is done to a number before a source sees it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Transform {
-    /// Nothing.
-    Plain,
-    /// SHA-256 of its UTF-8, as 64 small hexadecimal digits.
-    Sha256Hex,
 }
 
 /// An origin to which Retrieve URLs may lead.

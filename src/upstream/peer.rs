@@ -25,10 +25,10 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout_at};
 
 use super::limits::{POOL_IDLE_WAIT, RATE_FLOOR_BYTES, RETRY_AFTER_MS_MAX};
-use super::multipart::MediaType;
 use super::options::{ClientCertificate, DicomwebOptions, OptionsError, Waits};
 use super::pace::Pace;
 use crate::clock;
+use crate::codec::multipart::MediaType;
 use crate::fault::Fault;
 
 /// The hosts of a source and the ways to them.

@@ -1,4 +1,5 @@
-//! `forepost plans list|show`: what is planned for registered patients, read beside the service.
+//! `forepost plans list|show|unmatched`: what is planned for registered patients, read beside the
+//! service.
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -6,7 +7,7 @@ use serde_json::{Value, json};
 use super::{ConfigArgument, DONE, FAILED, fail, open_to_read, wall};
 use crate::clock;
 use crate::config::Config;
-use crate::ledger::{PlanShown, SearchShown, StudyShown};
+use crate::ledger::{PlanShown, SearchShown, StudyShown, UnmatchedShown};
 use crate::model::Registration;
 
 /// Plans that `list` shows unless told otherwise.
@@ -19,6 +20,8 @@ pub enum PlansVerb {
     List(ListArguments),
     /// One plan: patient, sources, every study with the reason for its fate.
     Show(ShowArguments),
+    /// Studies that were pushed and that no registration took; names nobody.
+    Unmatched(ListArguments),
 }
 
 /// What `plans list` takes.
@@ -51,6 +54,7 @@ pub fn run(verb: &PlansVerb) -> u8 {
     match verb {
         PlansVerb::List(arguments) => list(arguments),
         PlansVerb::Show(arguments) => show(arguments),
+        PlansVerb::Unmatched(arguments) => unmatched(arguments),
     }
 }
 
@@ -118,6 +122,44 @@ fn show(arguments: &ShowArguments) -> u8 {
     DONE
 }
 
+fn unmatched(arguments: &ListArguments) -> u8 {
+    let config = match arguments.config.read() {
+        Ok(config) => config,
+        Err(code) => return code,
+    };
+    let studies = match open_to_read(&config).map(|ledger| ledger.unmatched(arguments.limit)) {
+        Ok(Ok(studies)) => studies,
+        Ok(Err(error)) => return fail(error),
+        Err(code) => return code,
+    };
+    if arguments.json {
+        println!("{}", Value::Array(studies.iter().map(unmatched_json).collect()));
+        return DONE;
+    }
+    println!("{:<16} {:<12} {:>9}  {:<11}  study", "came", "source", "instances", "registered");
+    for one in &studies {
+        println!(
+            "{:<16} {:<12} {:>9}  {:<11}  {}",
+            wall(one.first_at, &config),
+            one.source,
+            one.instances,
+            if one.contradicted { "contradicts" } else { "nobody" },
+            one.study
+        );
+    }
+    DONE
+}
+
+fn unmatched_json(one: &UnmatchedShown) -> Value {
+    json!({
+        "study": one.study,
+        "source": one.source,
+        "instances": one.instances,
+        "first_at_ms": one.first_at.0,
+        "contradicted": one.contradicted,
+    })
+}
+
 fn print_plan(plan: &PlanShown, registration: &Registration, config: &Config) {
     println!("plan       {} of hospital {}", plan.id, plan.hospital);
     println!("patient    {}", registration.person.name);
@@ -160,7 +202,7 @@ fn search_words(search: &SearchShown, config: &Config) -> String {
     match (&search.answered_at, &search.fault) {
         (Some(at), _) => format!("answered at {}", wall(*at, config)),
         (None, Some(fault)) => format!("no answer after {} tries: {fault}", search.attempts),
-        (None, None) => "not asked yet".to_owned(),
+        (None, None) => "nothing was pushed yet".to_owned(),
     }
 }
 

@@ -224,3 +224,45 @@ fn the_largest_object_is_bounded() {
     object.write(b"abc").unwrap();
     assert_eq!(object.bytes(), 3);
 }
+
+#[test]
+fn an_object_that_came_before_its_study_was_known_is_kept_by_the_arrival_of_its_study() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = Cache::open(folder.path()).unwrap();
+    let bring = |bytes: &[u8]| {
+        let mut object = cache.incoming().unwrap();
+        bytes.chunks(100).for_each(|piece| object.write(piece).unwrap());
+        object.complete()
+    };
+    let slices = [1, 2].map(|number| Slice::new("1.2", 1, number));
+    let mut arrival = cache.arrival(&uid("1.2")).unwrap();
+    for slice in &slices {
+        let whole = bring(&slice.bytes()).unwrap();
+        assert_eq!(whole.header.study, uid("1.2"));
+        assert!(arrival.is_listed_alike(&whole).unwrap().is_none());
+        assert!(arrival.keep(whole).unwrap());
+    }
+    let other = bring(&Slice::new("1.3", 1, 1).bytes()).unwrap();
+    assert!(matches!(arrival.keep(other), Err(CacheError::WrongStudy { .. })));
+    assert!(matches!(bring(b"nothing"), Err(CacheError::NotDicom { .. })));
+    arrival.seal().unwrap();
+    // What stands before the data set does not count; one byte of it does.
+    let mut again = slices[0].bytes();
+    again[0] ^= 1;
+    assert_eq!(arrival.is_listed_alike(&bring(&again).unwrap()).unwrap(), Some(true));
+    *again.last_mut().unwrap() ^= 1;
+    assert_eq!(arrival.is_listed_alike(&bring(&again).unwrap()).unwrap(), Some(false));
+    drop(arrival);
+    let study = study(&cache, "1.2");
+    for slice in &slices {
+        assert_eq!(object(&study, &uid(&slice.sop)), slice.bytes());
+    }
+    let left = || std::fs::read_dir(folder.path().join("incoming")).unwrap().count();
+    assert_eq!(left(), 0, "what was dropped is gone");
+    // What a crash leaves there was nobody's; the next start empties it.
+    cache.close().unwrap();
+    drop((cache, study));
+    std::fs::write(folder.path().join("incoming/7"), b"half").unwrap();
+    let _cache = Cache::open(folder.path()).unwrap();
+    assert_eq!(left(), 0);
+}

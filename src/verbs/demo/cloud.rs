@@ -164,6 +164,7 @@ impl Cloud {
             clock: clock::now,
             prefetch: None,
             retrieve_base,
+            storage: None,
         }));
         let zone = if line.is_some() { "demo cloud" } else { "demo index" };
         if let Some(line) = line {

@@ -11,12 +11,12 @@
 //! decided once, so that a CR before it stays content.
 //! Refused: `Content-Length` in a part's header as framing. Gateways that re-encode leave it wrong,
 //! and the delimiter has to be found anyway to prove that the part is whole. It is not even read.
-//! Start reading at [`Reader::next`].
+//! Start reading at [`Reader::event`].
 
 use bytes::Bytes;
 use memchr::memmem::Finder;
 
-use super::limits::{BOUNDARY_CHARACTERS_MAX, PART_HEADER_BYTES_MAX};
+use crate::limits::{BOUNDARY_CHARACTERS_MAX, PART_HEADER_BYTES_MAX};
 
 /// What is wrong with a body.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -135,7 +135,7 @@ impl Reader {
     }
 
     /// The next event; `None` when the chunk is used up. After an error the reader is of no use.
-    pub fn next(&mut self) -> Result<Option<Event>, MultipartError> {
+    pub fn event(&mut self) -> Result<Option<Event>, MultipartError> {
         // Every turn uses up bytes of the chunk, leaves the state, or returns.
         while !self.chunk.is_empty() {
             let event = match self.state {
@@ -381,7 +381,7 @@ mod tests {
         let (mut whole, mut open, mut finished) = (Vec::new(), None, false);
         for chunk in chunks {
             reader.feed(Bytes::from(chunk));
-            while let Some(event) = reader.next()? {
+            while let Some(event) = reader.event()? {
                 assert!(!finished, "nothing comes after the end");
                 match event {
                     Event::PartStart { content_type } => {
