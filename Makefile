@@ -86,6 +86,9 @@ night: ## a simulated year, then the campaigns, in 150 minutes in all; evidence 
 	SECONDS=0
 	$(MAKE) --no-print-directory year
 	left=$$(( $(NIGHT_SECONDS) - SECONDS ))
+	if [ "$$left" -lt "$$campaigns" ]; then
+		echo "the year took $$SECONDS s and left the campaigns nothing of the night" >&2; exit 1
+	fi
 	seconds=$${FOREPOST_CAMPAIGN_SECONDS:-$$(( left / campaigns ))}
 	echo "the year took $$SECONDS s; $$campaigns campaigns, $$seconds s each"
 	FOREPOST_CAMPAIGN_SECONDS=$$seconds FOREPOST_EVIDENCE=$(CURDIR)/docs/evidence \
