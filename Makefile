@@ -74,7 +74,7 @@ bench: ## the figures of docs/PERFORMANCE.md, measured on this machine beside th
 	.ci/setup
 	exec benches/run $(ARGS)
 
-night: ## the tests named campaign, each for its share of 150 minutes; evidence to docs/evidence/
+night: ## a simulated year, then the campaigns, in 150 minutes in all; evidence to docs/evidence/
 	.ci/setup
 	cargo nextest run --workspace --locked --profile night --no-run
 	list='cargo nextest list --workspace --locked --message-format oneline'
@@ -82,22 +82,25 @@ night: ## the tests named campaign, each for its share of 150 minutes; evidence 
 	if [ "$$campaigns" = 0 ]; then
 		echo 'night has nothing to run yet: no test has campaign in its name' >&2; exit 2
 	fi
-	seconds=$${FOREPOST_CAMPAIGN_SECONDS:-$$(( $(NIGHT_SECONDS) / campaigns ))}
-	echo "$$campaigns campaigns, $$seconds s each"
 	mkdir -p docs/evidence
+	SECONDS=0
 	$(MAKE) --no-print-directory year
+	left=$$(( $(NIGHT_SECONDS) - SECONDS ))
+	seconds=$${FOREPOST_CAMPAIGN_SECONDS:-$$(( left / campaigns ))}
+	echo "the year took $$SECONDS s; $$campaigns campaigns, $$seconds s each"
 	FOREPOST_CAMPAIGN_SECONDS=$$seconds FOREPOST_EVIDENCE=$(CURDIR)/docs/evidence \
-		timeout --foreground --signal=INT 9000 \
+		timeout --foreground --signal=INT $$(( left + 600 )) \
 		cargo nextest run --workspace --locked --profile night -E 'test(campaign)'
 
 year: ## a simulated year of settlements, outages and kills; evidence to docs/evidence/
 	cargo build --release --locked --package forepost
 	mkdir -p docs/evidence
 	seed=$${FOREPOST_CAMPAIGN_SEED:-$$(date +%s)}
+	commit=$$(git rev-parse --short=10 HEAD)
 	report=$$(target/release/forepost simulate --days 365 --seed "$$seed")
 	{
 		printf '# A simulated year\n\nWritten by `make year`; the seed replays it.\n\n'
-		printf 'Commit %s, seed %s.\n\n' "$$(git rev-parse --short=10 HEAD)" "$$seed"
+		printf 'Commit %s, seed %s.\n\n' "$$commit" "$$seed"
 		printf '```\n%s\n```\n' "$$report"
 	} > docs/evidence/simulated_year.md
 	cat docs/evidence/simulated_year.md

@@ -122,10 +122,10 @@ def running(command, log, stop=signal.SIGTERM):
 
 class Forepost:
     """The release build, serving; `source` is the address of its source when there is one, `more`
-    the end of its configuration."""
+    the end of its configuration, `caller` a line of the only caller's."""
 
     def __init__(self, binary, folder, source=None, key="idCardNo", log="info",
-                 more=""):
+                 more="", caller=""):
         self.binary = binary
         self.folder = folder
         self.ready_file = folder / "ready.json"
@@ -133,10 +133,10 @@ class Forepost:
         self.log = folder / "forepost.log"
         self.level = log
         folder.mkdir(parents=True, exist_ok=True)
-        self.config.write_text(self._config(source, key) + more)
+        self.config.write_text(self._config(source, key, caller) + more)
         self.process = None
 
-    def _config(self, source, key):
+    def _config(self, source, key, caller):
         text = f"""
 data = "{self.folder / 'data'}"
 [[hospital]]
@@ -155,6 +155,7 @@ addresses = ["127.0.0.1"]
 push = true
 images = true
 mirror_status = true
+{caller}
 """
         if source:
             text += f"""

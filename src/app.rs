@@ -142,7 +142,7 @@ impl App {
         let callers = Callers::new(std::mem::take(&mut config.callers));
         let numbers = std::mem::take(&mut config.patient_numbers);
         let lookup = Lookup::new(ledger.clone(), cache.clone(), numbers);
-        let images = build::images(lookup, callers.clone());
+        let images = build::images(lookup, Arc::clone(&prefetch), callers.clone());
         let cloud = build::cloud_zone(callers.clone(), taking.dictionary.clone());
         let hospital = build::hospital_zone(&mut config, callers, &taking).merge(images);
         let console = console::router(Arc::new(Console {

@@ -236,6 +236,7 @@ fn take_caller(mut section: Section<'_>) -> Caller {
         token: section.secret("token_file"),
         push: section.flag("push").unwrap_or(false),
         images: section.flag("images").unwrap_or(false),
+        ask_sources: section.flag("ask_sources").unwrap_or(false),
         dictionaries: section.flag("dictionaries").unwrap_or(false),
         hospitals: section.texts("hospitals").unwrap_or_default(),
         success_code: take_success_code(&mut section),
@@ -243,6 +244,9 @@ fn take_caller(mut section: Section<'_>) -> Caller {
     };
     if caller.addresses.is_empty() && caller.token.is_none() {
         section.mistake("addresses", "a caller needs `addresses`, a `token_file`, or both");
+    }
+    if caller.ask_sources && !caller.images {
+        section.mistake("ask_sources", "who may not see images (`images`) opens none");
     }
     section.end();
     caller

@@ -5,14 +5,16 @@
 //! before the first byte leaves; what leaves are the bytes and the metadata as received; an answer
 //! that cannot be completed is cut, never ended; the query string, which holds patients, reaches
 //! no log. On the wire: `/dicom-web/…`, the path that Orthanc uses, so that a viewer changes the
-//! host only. Refused: XML (nobody asks), conversion between transfer syntaxes, frames, rendered
-//! images and bulk data (not made by this version), STOW-RS. No thread of the runtime waits for
-//! the disk: what is not in memory is asked for on a thread that may wait. Start at [`router`];
-//! `target` reads paths, `query` and `search` are QIDO-RS, `objects` and `metadata` are WADO-RS,
-//! `reply` is the map from fault to answer.
+//! host only. A study that is not whole here is fetched while its reader follows it. Refused: XML
+//! (nobody asks), conversion between transfer syntaxes, frames, rendered images and bulk data (not
+//! made by this version), STOW-RS. No thread of the runtime waits for the disk: what is not in
+//! memory is asked for on a thread that may wait. Start at [`router`]; `target` reads paths,
+//! `query` and `search` are QIDO-RS, `objects`, `metadata` and `follow` are WADO-RS, `reply` is the
+//! map from fault to answer.
 
 mod accept;
 mod attribute;
+mod follow;
 mod json;
 mod limits;
 mod metadata;
@@ -40,10 +42,13 @@ use tokio::task::spawn_blocking;
 use crate::http::{Callers, Files, Peer, RequestId};
 use crate::ledger::AccessKind;
 use crate::lookup::Lookup;
-use crate::model::Time;
-use accept::Form;
+use crate::model::{Time, Wanted};
+use crate::prefetch::{Ended, Opening, Prefetch};
+use accept::{Form, Syntaxes};
+use follow::{Follow, What};
+use limits::FIRST_WAIT;
 use metadata::Metadata;
-use objects::{Boundary, Objects, Part, Selection};
+use objects::{Boundary, Extent, Objects, Part, Selection};
 use query::Query;
 use reply::DicomwebError;
 use search::Search;
@@ -59,6 +64,8 @@ const EVERYONE: &str = "everyone";
 pub struct Server {
     /// The flow.
     pub lookup: Lookup,
+    /// Fetches what is opened and not here. `None`: nothing is fetched, as in the demo's cloud.
+    pub prefetch: Option<Arc<Prefetch>>,
     /// Who may call: those configured to see images. `None`: everyone, for the demo's cloud.
     pub callers: Option<Callers>,
     /// The machine's clock.
@@ -75,6 +82,14 @@ pub fn router(server: Arc<Server>) -> Router {
         .route(&format!("{BASE}/"), any(answer))
         .route(&format!("{BASE}/{{*resource}}"), any(answer))
         .with_state(server)
+}
+
+/// Somebody who may see images.
+struct Reader {
+    /// For log and audit.
+    name: String,
+    /// Whether sources are asked for a study that nobody registered.
+    asks: bool,
 }
 
 /// An answer with what the log says of it.
@@ -120,8 +135,8 @@ impl Server {
             study: None,
             result: Err(DicomwebError::UnknownCaller),
         };
-        let Some(caller) = self.caller(parts) else { return answered };
-        answered.caller = caller;
+        let Some(reader) = self.reader(parts) else { return answered };
+        answered.caller.clone_from(&reader.name);
         if !matches!(parts.method, Method::GET | Method::HEAD) {
             answered.result = Err(DicomwebError::Method);
             return answered;
@@ -141,18 +156,65 @@ impl Server {
             Target::Search { level, study, series } => {
                 self.search(parts, &answered.caller, level, study, series).await
             }
-            Target::Metadata(scope) => self.metadata(parts, &answered.caller, scope).await,
-            Target::Objects(scope) => self.objects(parts, &answered.caller, scope).await,
+            Target::Metadata(scope) => self.metadata(parts, &reader, scope).await,
+            Target::Objects(scope) => self.objects(parts, &reader, scope).await,
         };
         answered
     }
 
-    /// The name of who calls, if it may see images.
-    fn caller(&self, parts: &Parts) -> Option<String> {
-        let Some(callers) = &self.callers else { return Some(EVERYONE.to_owned()) };
+    /// Who calls, if it may see images.
+    fn reader(&self, parts: &Parts) -> Option<Reader> {
+        let Some(callers) = &self.callers else {
+            return Some(Reader { name: EVERYONE.to_owned(), asks: false });
+        };
         let peer = parts.extensions.get::<Peer>()?;
         let caller = callers.identify(*peer, &parts.headers, |caller| caller.images)?;
-        Some(caller.name.clone())
+        Some(Reader { name: caller.name.clone(), asks: caller.ask_sources })
+    }
+
+    /// Has what is not here fetched. Returns what is to be followed, unless everything that the
+    /// scope will ever hold is here: one instance is waited for.
+    async fn open(&self, scope: &Scope, reader: &Reader) -> Result<Option<Opening>, DicomwebError> {
+        let Some(prefetch) = &self.prefetch else { return Ok(None) };
+        let first = match (&scope.series, &scope.instance) {
+            (Some(series), Some(sop)) => {
+                if self.is_here(&scope.study, sop).await? {
+                    return Ok(None);
+                }
+                Some(Wanted::Instance(series.clone(), sop.clone()))
+            }
+            (Some(series), None) => Some(Wanted::Series(series.clone())),
+            (None, _) => None,
+        };
+        let Some(mut opening) = prefetch.open(&scope.study, first, reader.asks).await? else {
+            return Ok(None);
+        };
+        let Some(sop) = &scope.instance else { return Ok(Some(opening)) };
+        let arrives = async {
+            let mut known = 0;
+            loop {
+                match opening.more(known).await {
+                    Ok(study) if study.instance(sop).is_some() => return Ok(None),
+                    Ok(study) => known = study.instances().len(),
+                    Err(Ended::Whole | Ended::Absent) => return Ok(None),
+                    Err(Ended::Broken(fault)) => return Err(DicomwebError::Interrupted { fault }),
+                }
+            }
+        };
+        tokio::time::timeout(FIRST_WAIT, arrives).await.map_err(|_| DicomwebError::NotYet)?
+    }
+
+    async fn is_here(&self, study: &Uid, sop: &Uid) -> Result<bool, DicomwebError> {
+        let cache = self.lookup.cache();
+        if let Some(study) = cache.study_at_hand(study) {
+            return Ok(study.instance(sop).is_some());
+        }
+        let (cache, study, sop) = (cache.clone(), study.clone(), sop.clone());
+        let read = move || {
+            let study = cache.study(&study)?;
+            Ok(study.is_some_and(|study| study.instance(&sop).is_some()))
+        };
+        waiting(read).await
     }
 
     async fn search(
@@ -196,18 +258,23 @@ impl Server {
     async fn metadata(
         self: Arc<Server>,
         parts: &Parts,
-        caller: &str,
+        reader: &Reader,
         scope: Scope,
     ) -> Result<Response<Body>, DicomwebError> {
         let media = accept::json(&parts.headers, accept_parameter(&parts.uri)?.as_deref())?;
         let study = scope.study.clone();
+        if let Some(opening) = self.open(&scope, reader).await? {
+            let body = Follow::new(opening, scope, What::Metadata).body().await?;
+            self.audit(reader, AccessKind::Metadata, study).await?;
+            return respond(parts, media, None, body);
+        }
         let server = Arc::clone(&self);
         let body = waiting(move || {
             let snapshot = snapshot(server.lookup.cache(), &scope.study)?;
-            Metadata::open(select(snapshot, &scope, None)?)
+            Metadata::open(select(snapshot, &scope, None)?, Extent::WHOLE)
         });
         let body = body.await?;
-        self.lookup.audit(caller, AccessKind::Metadata, &[study], (self.clock)()).await?;
+        self.audit(reader, AccessKind::Metadata, study).await?;
         let length = hyper::body::Body::size_hint(&body).exact();
         respond(parts, media, length, Body::new(body))
     }
@@ -215,7 +282,7 @@ impl Server {
     async fn objects(
         self: Arc<Server>,
         parts: &Parts,
-        caller: &str,
+        reader: &Reader,
         scope: Scope,
     ) -> Result<Response<Body>, DicomwebError> {
         let parameter = accept_parameter(&parts.uri)?;
@@ -226,7 +293,7 @@ impl Server {
                 let boundary = boundary();
                 let media =
                     format!("multipart/related; type=\"application/dicom\"; boundary={boundary}");
-                (Some(Boundary(boundary)), syntaxes, media)
+                (Some(boundary), syntaxes, media)
             }
             Form::Bare(syntaxes) => (None, syntaxes, "application/dicom".to_owned()),
         };
@@ -234,13 +301,18 @@ impl Server {
         let files = parts.extensions.get::<Files>();
         let files = files.filter(|_| parts.version < Version::HTTP_2).cloned();
         let (study, cache) = (scope.study.clone(), self.lookup.cache());
+        let opening = self.open(&scope, reader).await?;
+        if let (Some(opening), Some(boundary)) = (opening, &boundary) {
+            let what = What::Objects { boundary: boundary.clone(), syntaxes, files };
+            let body = Follow::new(opening, scope, what).body().await?;
+            self.audit(reader, AccessKind::Retrieve, study).await?;
+            return respond(parts, &media, None, body);
+        }
+        let boundary = boundary.map(|text| Boundary { text, extent: Extent::WHOLE });
         let select = move |snapshot| {
             let selection = select(snapshot, &scope, files)?;
-            let other = selection.instances().find(|one| !syntaxes.hold(&one.transfer_syntax));
-            if let Some(other) = other {
-                return Err(DicomwebError::Syntax { stored: other.transfer_syntax.to_string() });
-            }
-            Ok(selection)
+            check_syntaxes(&selection, &syntaxes)?;
+            Ok::<_, DicomwebError>(selection)
         };
         // What is in memory is sent from here: waking another thread costs more than all else.
         let body = match cache.study_at_hand(&study) {
@@ -257,9 +329,26 @@ impl Server {
                 waiting(open).await?
             }
         };
-        self.lookup.audit(caller, AccessKind::Retrieve, &[study], (self.clock)()).await?;
+        self.audit(reader, AccessKind::Retrieve, study).await?;
         let length = body.bytes();
         respond(parts, &media, Some(length), Body::new(body))
+    }
+
+    async fn audit(
+        &self,
+        reader: &Reader,
+        kind: AccessKind,
+        study: Uid,
+    ) -> Result<(), DicomwebError> {
+        Ok(self.lookup.audit(&reader.name, kind, &[study], (self.clock)()).await?)
+    }
+}
+
+/// Whether the reader takes every object of a selection as it is stored.
+fn check_syntaxes(selection: &Selection, syntaxes: &Syntaxes) -> Result<(), DicomwebError> {
+    match selection.instances().find(|one| !syntaxes.hold(&one.transfer_syntax)) {
+        Some(other) => Err(DicomwebError::Syntax { stored: other.transfer_syntax.to_string() }),
+        None => Ok(()),
     }
 }
 

@@ -2,8 +2,10 @@
 //!
 //! For: the HIS, which must be answered from here whatever the clouds do. Always holds: the answer
 //! leaves after the commit; what cannot be understood but could be kept is kept, and taken up when
-//! the key to it comes. Start at [`Intake::accept`]; the keys are in `opener.rs`.
+//! the key to it comes. Start at [`Intake::accept`]; the keys are in `opener.rs`,
+//! what is said of a patient beside registrations in `call.rs`.
 
+mod call;
 mod opener;
 
 use std::sync::Arc;
@@ -22,6 +24,7 @@ use crate::model::{
 use crate::prefetch::Prefetch;
 use crate::seal::sm2;
 
+pub use call::{OPEN, ORDER};
 pub use opener::{CONFIGURED as CONFIGURED_KEY, Opener};
 
 /// The kinds of number that are taken from a registration as they come. `idCardNo` is read by

@@ -14,6 +14,7 @@
 //! `sm2_keys.rs`.
 
 mod audit;
+mod counts;
 mod deliveries;
 mod dictionaries;
 mod evictions;
@@ -21,6 +22,7 @@ mod evidence;
 mod fetches;
 mod keys;
 mod mappings;
+mod ordered;
 mod plans;
 mod queue;
 mod registrations;
@@ -46,11 +48,12 @@ pub use deliveries::{
     OnTime, Tally,
 };
 pub use dictionaries::{CopyShown, DictionaryShown, NewCopy};
-pub use evictions::Standing;
+pub use evictions::Footing;
 pub use evidence::{Chain, Evidence};
-pub use fetches::{ClaimedFetch, FetchEnd, Judged, Want};
+pub use fetches::{ClaimedFetch, FetchEnd, Judged, Standing, Want};
 pub use keys::{KeyFault, load_or_make as load_or_make_keys};
 pub use mappings::{MappingShown, StandardCode};
+pub use ordered::{Call, Ordered};
 pub use plans::{
     ClaimedPlan, Considered, FetchShown, PlanShown, SearchEnd, SearchShown, Settled, StudyShown,
 };

@@ -87,8 +87,33 @@ pub const DICTIONARY_ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Plans whose sources are searched at once.
 pub const SEARCHES_MAX: usize = 8;
 
-/// Fetches under way at once, over all sources.
+/// Fetches under way at once that begin at one source: a slow one takes no other's turn.
 pub const FETCHES_MAX: usize = 4;
+
+/// Fetches under way at once, over all sources: each holds up to [`PIECES_MAX`] pieces.
+pub const FETCHES_ALL_MAX: usize = 16;
+
+/// Fetches under way at once of studies that somebody opened, beside the others.
+pub const OPENED_FETCHES_MAX: usize = 16;
+
+/// Milliseconds for which a study that was opened is tried again without being opened again: the
+/// doctor who saw it fail comes back within minutes, or not.
+pub const OPENED_KEEP_MS: i64 = 600_000;
+
+/// Milliseconds for which a study that no source has is not asked for again.
+pub const ABSENT_KEEP_MS: i64 = 60_000;
+
+/// Studies remembered as being nowhere: about 400 KB.
+pub const ABSENT_MAX: usize = 4_096;
+
+/// Studies nobody registered of which sources are asked at once.
+pub const ASKED_MAX: usize = 8;
+
+/// Seconds that a source may take to say whether it has a study that somebody waits for.
+pub const ASK_WAIT_S: u64 = 10;
+
+/// Milliseconds between two looks at a study that is being followed as it arrives.
+pub const FOLLOW_LOOK_MS: u64 = 2;
 
 /// Requests of one fetch at once: one streams while others wait for a source's disk.
 pub const LANES_MAX: usize = 4;
@@ -120,6 +145,14 @@ pub const QIDO_RESULTS_MAX: usize = 5_000;
 
 /// Callers, studies and minutes remembered so that the audit holds one row of each.
 pub const AUDIT_SEEN_MAX: usize = 16_384;
+
+/// Milliseconds for which an ordered examination is remembered: it is made within days, an MR
+/// within weeks of its order.
+pub const ORDERED_MS: i64 = 30 * 86_400_000;
+
+/// Ordered examinations of one patient that the choice of studies looks at: an in-patient has some
+/// ten in a month.
+pub const ORDERED_WANTED_MAX: usize = 64;
 
 /// Milliseconds before a visit within which it counts as an emergency.
 pub const EMERGENCY_WINDOW_MS: i64 = 2 * 3_600_000;

@@ -3,11 +3,12 @@
 //!
 //! For: two hospitals' names for one examination meet here, so that a repeated one can be noticed
 //! and studies that resemble an ordered one can be preferred. Always holds: only what a person
-//! confirmed is used ([`standard`]); a suggestion is made of the item's own words and says with a
-//! score and words why. On disk: the ledger's `mapping` and `standard_code`. Refused: guessing a
-//! code from its letters. The standard's list is not ours to ship, and a code that looks right is
-//! worse than none; so a code is suggested only from pairs that were confirmed and from a list that
-//! the hospital imported. Start at [`suggest`]; the knowledge is in `words.rs`.
+//! confirmed is used, by prefetch for what is ordered; a suggestion is made of the item's own words
+//! and says with a score and words why. On disk: the ledger's `mapping` and `standard_code`.
+//! Refused: guessing a code from its letters. The standard's list is not ours to ship, and a code
+//! that looks right is worse than none; so a code is suggested only from pairs that were confirmed
+//! and from a list that the hospital imported. Start at [`suggest`]; the knowledge is in
+//! `words.rs`.
 
 mod words;
 
@@ -15,21 +16,8 @@ use std::collections::HashMap;
 
 use unicode_normalization::UnicodeNormalization;
 
-use crate::ledger::{Ledger, LedgerError, MappingShown, StandardCode};
+use crate::ledger::{MappingShown, StandardCode};
 use crate::model::{DictionaryRow, Standard};
-
-/// What is confirmed about an examination of a hospital: `hospitalld` and `examCode` of an order
-/// (imaging cloud's document, 3.3). `None` where nobody confirmed anything.
-///
-/// # Errors
-/// The ledger cannot be read.
-pub fn standard(
-    ledger: &Ledger,
-    hospital: &str,
-    exam_code: &str,
-) -> Result<Option<Standard>, LedgerError> {
-    Ok(ledger.mapping(hospital, exam_code.trim())?.map(|mapping| mapping.standard))
-}
 
 /// Whether this is a code of WS/T 364.8-2023 by its form: nine capital letters and digits (imaging
 /// cloud's document, 3.6.1).

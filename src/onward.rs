@@ -2,7 +2,7 @@
 //!
 //! For: a platform that does its own prefetch, or wants to know what was asked here. Always holds:
 //! the caller is answered from here, after the commit; a registration goes on in the commit that
-//! keeps it. Start at [`Onward::accept`].
+//! keeps it, and so does a look-up of which something is kept here. Start at [`Onward::accept`].
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -42,12 +42,23 @@ impl Onward {
     ) -> Result<(), LedgerError> {
         let mut deliveries = Vec::new();
         for record in &records {
-            let identity = self.identity(interface, record, now);
-            deliveries.extend(self.deliveries(interface, record, &identity, sender, now).await);
+            deliveries.extend(self.call(interface, record, sender, now).await);
         }
         self.ledger.enqueue(deliveries, now).await?;
         self.bell.ring();
         Ok(())
+    }
+
+    /// What goes on of a record, to be kept in the commit of what becomes of it here.
+    pub async fn call(
+        &self,
+        interface: &'static Interface,
+        record: &Record,
+        sender: &str,
+        now: Time,
+    ) -> Vec<NewDelivery> {
+        let identity = self.identity(interface, record, now);
+        self.deliveries(interface, record, &identity, sender, now).await
     }
 
     /// What goes on of a registration; its visit is its identity.

@@ -17,6 +17,7 @@ pub mod names;
 
 mod fetch;
 mod keeper;
+mod open;
 mod order;
 mod score;
 mod scrub;
@@ -35,12 +36,17 @@ use tokio_util::task::TaskTracker;
 
 use crate::breaker::{Breaker, Permit};
 use crate::fault::{Fault, Retry};
-use crate::ledger::{Ledger, LedgerError};
-use crate::limits::{FETCHES_MAX, RETRY_MS_MAX, RETRY_MS_MIN, SEARCHES_MAX};
+use crate::ledger::{ClaimedFetch, Ledger, LedgerError};
+use crate::limits::{
+    FETCHES_ALL_MAX, FETCHES_MAX, OPENED_FETCHES_MAX, RETRY_MS_MAX, RETRY_MS_MIN, SEARCHES_MAX,
+};
 use crate::model::{Registration, Time, UtcOffset};
 use choice::Rules;
 use eviction::Marks;
 
+use open::{Fetching, Openings};
+
+pub use open::{Ended, Opening};
 pub use source::{Lane, Piece, Source, Work};
 
 /// Milliseconds between two looks at the ledger while work is due but cannot start.
@@ -78,7 +84,7 @@ pub struct Prefetch {
     stop: CancellationToken,
     tasks: TaskTracker,
     searching: Mutex<HashSet<i64>>,
-    fetching: Mutex<HashSet<String>>,
+    openings: Openings,
     breakers: Mutex<HashMap<String, Breaker>>,
     held_back: AtomicBool,
 }
@@ -92,7 +98,7 @@ impl Prefetch {
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
             searching: Mutex::default(),
-            fetching: Mutex::default(),
+            openings: Openings::new(),
             breakers: Mutex::default(),
             held_back: AtomicBool::new(false),
         })
@@ -105,9 +111,14 @@ impl Prefetch {
             || self.parts.sources.iter().any(|source| source.understands(registration))
     }
 
+    /// Milliseconds after the visit for which somebody still counts on a plan.
+    pub fn grace_ms(&self) -> i64 {
+        self.parts.grace_ms
+    }
+
     /// Searches and fetches under way.
     pub fn under_way(&self) -> usize {
-        lock(&self.searching).len() + lock(&self.fetching).len()
+        lock(&self.searching).len() + self.openings.begun()
     }
 
     /// Says that the ledger has something new.
@@ -187,16 +198,52 @@ impl Prefetch {
                 self.tasks.spawn(Arc::clone(self).search(plan));
             }
         }
-        let room = FETCHES_MAX.saturating_sub(lock(&self.fetching).len());
-        if room > 0 {
-            let claimed = |study: &str| lock(&self.fetching).contains(study);
-            for fetch in self.parts.ledger.due_fetches(now, room, &claimed)? {
-                lock(&self.fetching).insert(fetch.study.clone());
-                self.tasks.spawn(Arc::clone(self).fetch(fetch));
-            }
-        }
+        self.start_fetches(now)?;
         let next = self.parts.ledger.next_due()?;
         Ok(next.map_or(IDLE_MS, |next| next.since_ms(now).max(LOOK_AGAIN_MS)))
+    }
+
+    /// What somebody opened goes first, and background fetches of its source make room for it; then
+    /// what is wanted before its visit, a bounded number at each source.
+    fn start_fetches(self: &Arc<Self>, now: Time) -> Result<(), LedgerError> {
+        let begun = |study: &str| self.openings.has_begun(study);
+        let under_way = self.openings.sources();
+        let followed = under_way.iter().filter(|(_, followed)| *followed).count();
+        let room = OPENED_FETCHES_MAX.saturating_sub(followed);
+        if room > 0 {
+            for fetch in self.parts.ledger.due_opened(now, room, &begun)? {
+                let source = fetch.source().to_owned();
+                if self.start_fetch(fetch).followed() {
+                    self.openings.make_room(&source);
+                }
+            }
+        }
+        let mut at: HashMap<String, usize> = HashMap::new();
+        let mut in_background = 0;
+        for (source, followed) in self.openings.sources() {
+            in_background += usize::from(!followed);
+            *at.entry(source).or_default() += if followed { FETCHES_MAX } else { 1 };
+        }
+        let room = FETCHES_ALL_MAX.saturating_sub(in_background).min(FETCHES_MAX);
+        let busy: Vec<String> =
+            at.iter().filter(|(_, n)| **n >= FETCHES_MAX).map(|(name, _)| name.clone()).collect();
+        if room == 0 || busy.len() >= self.parts.sources.len().max(1) {
+            return Ok(());
+        }
+        for fetch in self.parts.ledger.due_fetches(now, room, &begun, &busy)? {
+            let at = at.entry(fetch.source().to_owned()).or_default();
+            if *at < FETCHES_MAX {
+                *at += 1;
+                self.start_fetch(fetch);
+            }
+        }
+        Ok(())
+    }
+
+    fn start_fetch(self: &Arc<Self>, fetch: ClaimedFetch) -> Arc<Fetching> {
+        let fetching = self.openings.begin(&fetch.study, fetch.source());
+        self.tasks.spawn(Arc::clone(self).fetch(fetch, Arc::clone(&fetching)));
+        fetching
     }
 
     async fn expire(&self, now: Time) {
@@ -240,6 +287,11 @@ impl Prefetch {
     fn source(&self, name: &str) -> Option<&Arc<dyn Source>> {
         self.parts.sources.iter().find(|source| source.name() == name)
     }
+}
+
+/// The fault of a source that rests.
+fn resting(until: Time, now: Time) -> Fault {
+    Fault::peer("resting", "the source rests after faults in a row").after_ms(until.since_ms(now))
 }
 
 /// When a failed step is tried again: doubling from [`RETRY_MS_MIN`] to [`RETRY_MS_MAX`], spread

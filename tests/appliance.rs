@@ -38,6 +38,10 @@ mod keys;
 mod load;
 #[path = "appliance/model.rs"]
 mod model;
+#[path = "appliance/opening.rs"]
+mod opening;
+#[path = "appliance/ordered.rs"]
+mod ordered;
 #[path = "appliance/patients.rs"]
 mod patients;
 #[path = "appliance/power.rs"]

@@ -143,6 +143,15 @@ impl Arrival {
         }
     }
 
+    /// Sends the open batch to the disk unless another is under way: somebody waits for what is in
+    /// it. What comes while the disk is busy still leaves together.
+    pub fn hurry(&mut self) {
+        let idle = held(&self.shared.progress).waiting == 0;
+        if idle && let Err(error) = self.send() {
+            self.shared.fail(error);
+        }
+    }
+
     /// Waits until everything kept is durable and listed.
     pub fn seal(&mut self) -> Result<Sealed, CacheError> {
         self.alive()?;

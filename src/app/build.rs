@@ -56,9 +56,14 @@ pub(super) fn start_delivery(
 }
 
 /// What viewers ask.
-pub(super) fn images(lookup: Lookup, callers: Callers) -> Router {
-    let (callers, clock) = (Some(callers), clock::now);
-    dicomweb::router(Arc::new(dicomweb::Server { lookup, callers, clock, retrieve_base: None }))
+pub(super) fn images(lookup: Lookup, prefetch: Arc<Prefetch>, callers: Callers) -> Router {
+    dicomweb::router(Arc::new(dicomweb::Server {
+        lookup,
+        prefetch: Some(prefetch),
+        callers: Some(callers),
+        clock: clock::now,
+        retrieve_base: None,
+    }))
 }
 
 /// What platforms ask.

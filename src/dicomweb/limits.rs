@@ -1,5 +1,7 @@
 //! The numbers of this door, each with its unit and its reason.
 
+use std::time::Duration;
+
 use crate::limits::{QIDO_RESULTS_DEFAULT, QIDO_RESULTS_MAX};
 
 /// Bytes of an object read at once where they pass through memory. One piece is on its way to the
@@ -20,6 +22,10 @@ pub const KEY_BYTES_MAX: usize = 256;
 
 /// UIDs in one key, or values in one list: 64 KB of URL.
 pub const LIST_VALUES_MAX: usize = 1_000;
+
+/// How long the first instance of a study that is fetched for its reader may take. Browsers and
+/// proxies give up after 60 s; the fetch goes on all the same, for the next try.
+pub const FIRST_WAIT: Duration = Duration::from_secs(30);
 
 /// Parameters of one query.
 pub const PARAMETERS_MAX: usize = 256;

@@ -14,12 +14,13 @@ use hyper::body::{Body, Frame, SizeHint};
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::limits::METADATA_PIECE_BYTES;
-use super::objects::Selection;
+use super::objects::{Extent, Selection};
 use super::reply::DicomwebError;
 
 /// The body.
 pub(super) struct Metadata {
     selection: Arc<Selection>,
+    extent: Extent,
     ready: Option<Piece>,
     next: Option<JoinHandle<Result<Piece, DicomwebError>>>,
 }
@@ -33,15 +34,15 @@ struct Piece {
 
 impl Metadata {
     /// The body of these instances, its first piece read. May wait for the disk.
-    pub(super) fn open(selection: Selection) -> Result<Metadata, DicomwebError> {
-        let first = Piece::read(&selection, 0)?;
-        Ok(Metadata { selection: Arc::new(selection), ready: Some(first), next: None })
+    pub(super) fn open(selection: Selection, extent: Extent) -> Result<Metadata, DicomwebError> {
+        let first = Piece::read(&selection, 0, extent)?;
+        Ok(Metadata { selection: Arc::new(selection), extent, ready: Some(first), next: None })
     }
 }
 
 impl Piece {
     /// Reads from a place on until the piece is full. Waits for the disk.
-    fn read(selection: &Selection, from: usize) -> Result<Piece, DicomwebError> {
+    fn read(selection: &Selection, from: usize, extent: Extent) -> Result<Piece, DicomwebError> {
         let mut text = Vec::with_capacity(8 << 10);
         let mut next = None;
         for (n, instance) in selection.instances().enumerate().skip(from) {
@@ -49,10 +50,10 @@ impl Piece {
                 next = Some(n);
                 break;
             }
-            text.push(if n == 0 { b'[' } else { b',' });
+            text.push(if n == 0 && extent.opens { b'[' } else { b',' });
             selection.study.append_metadata(instance, &mut text)?;
         }
-        if next.is_none() {
+        if next.is_none() && extent.closes {
             text.push(b']');
         }
         Ok(Piece { text: text.into(), next })
@@ -82,7 +83,8 @@ impl Body for Metadata {
         let Some(piece) = self.ready.take() else { return Poll::Ready(None) };
         if let Some(from) = piece.next {
             let selection = Arc::clone(&self.selection);
-            self.next = Some(spawn_blocking(move || Piece::read(&selection, from)));
+            let extent = self.extent;
+            self.next = Some(spawn_blocking(move || Piece::read(&selection, from, extent)));
         }
         metrics::counter!("dicomweb_bytes_total").increment(piece.text.len() as u64);
         Poll::Ready(Some(Ok(Frame::data(piece.text))))

@@ -48,7 +48,26 @@ impl Selection {
 }
 
 /// The text between the parts of a multipart (RFC 2046, 5.1.1).
-pub(super) struct Boundary(pub(super) String);
+pub(super) struct Boundary {
+    /// The boundary itself.
+    pub(super) text: String,
+    /// Which part of the answer this body is.
+    pub(super) extent: Extent,
+}
+
+/// Which part of an answer a body is: of a study that is still arriving, one is sent after another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Extent {
+    /// The first.
+    pub(super) opens: bool,
+    /// The last.
+    pub(super) closes: bool,
+}
+
+impl Extent {
+    /// All of it.
+    pub(super) const WHOLE: Extent = Extent { opens: true, closes: true };
+}
 
 impl Boundary {
     /// What stands before an object.
@@ -56,8 +75,8 @@ impl Boundary {
         format!(
             "{}--{}\r\nContent-Type: application/dicom; transfer-syntax={}\r\n\
              Content-Length: {}\r\n\r\n",
-            if first { "" } else { "\r\n" },
-            self.0,
+            if first && self.extent.opens { "" } else { "\r\n" },
+            self.text,
             instance.transfer_syntax,
             instance.bytes
         )
@@ -65,7 +84,7 @@ impl Boundary {
 
     /// What stands behind the last object.
     fn end(&self) -> String {
-        format!("\r\n--{}--\r\n", self.0)
+        if self.extent.closes { closing(&self.text) } else { String::new() }
     }
 
     /// Bytes of a whole body.
@@ -76,6 +95,11 @@ impl Boundary {
             .map(|(n, instance)| self.before(n == 0, instance).len() as u64 + instance.bytes);
         parts.sum::<u64>() + self.end().len() as u64
     }
+}
+
+/// What ends a multipart.
+pub(super) fn closing(boundary: &str) -> String {
+    format!("\r\n--{boundary}--\r\n")
 }
 
 /// The object that is sent next.

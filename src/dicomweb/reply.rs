@@ -7,6 +7,7 @@ use axum::body::Body;
 use forepost_cache::{CacheError, UidError};
 use http::{HeaderValue, Response, StatusCode, header};
 
+use crate::fault::Fault;
 use crate::ledger::LedgerError;
 
 /// Why a request of this door is not answered with what it asked for.
@@ -92,6 +93,18 @@ pub(super) enum DicomwebError {
         /// Which level is missing.
         level: &'static str,
     },
+    /// The source of a study broke off while it was being fetched for this request.
+    #[error("fetching: {fault}")]
+    Interrupted {
+        /// What the fetch ended with.
+        fault: String,
+    },
+    /// Nothing of the study has come in the time that a request waits.
+    #[error("nothing of it has arrived yet")]
+    NotYet,
+    /// It could not be asked for.
+    #[error(transparent)]
+    Opening(#[from] Fault),
     /// The cache failed.
     #[error("cache: {0}")]
     Cache(#[from] CacheError),
@@ -130,12 +143,15 @@ impl DicomwebError {
             DicomwebError::NotAcceptable { .. } | DicomwebError::Syntax { .. } => {
                 StatusCode::NOT_ACCEPTABLE
             }
-            DicomwebError::Ledger(LedgerError::Overloaded { .. } | LedgerError::Closed)
+            DicomwebError::Interrupted { .. } => StatusCode::BAD_GATEWAY,
+            DicomwebError::NotYet
+            | DicomwebError::Ledger(LedgerError::Overloaded { .. } | LedgerError::Closed)
             | DicomwebError::Cache(CacheError::Busy { .. } | CacheError::Closed) => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             DicomwebError::Cache(_)
             | DicomwebError::Ledger(_)
+            | DicomwebError::Opening(_)
             | DicomwebError::Read { .. }
             | DicomwebError::Panicked => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -197,13 +213,24 @@ impl DicomwebError {
             DicomwebError::NotHere { level } => {
                 format!("This {level} is not in the local cache. 本机缓存中没有此对象（{level}）。")
             }
-            DicomwebError::Cache(_)
-            | DicomwebError::Ledger(_)
-            | DicomwebError::Read { .. }
-            | DicomwebError::Panicked => {
+            other => other.failure().to_owned(),
+        }
+    }
+
+    /// The same where the caller did nothing wrong.
+    fn failure(&self) -> &'static str {
+        match self {
+            DicomwebError::Interrupted { .. } => {
+                "The place that has this study did not deliver it; try again. \
+                 影像来源未能提供此检查，请稍后重试。"
+            }
+            DicomwebError::NotYet => {
+                "This study is being fetched, and nothing of it has come yet; try again. \
+                 此检查正在调取，尚未收到影像，请稍后重试。"
+            }
+            _ => {
                 "Failed here; the log has the reason under the x-request-id of this answer. \
                  本机故障，请按应答头 x-request-id 在日志中查找原因。"
-                    .into()
             }
         }
     }

@@ -54,7 +54,7 @@ impl House {
         let ledger = Ledger::open(&folder.path().join("ledger"), keys).unwrap();
         let numbers = vec![IdentifierKind::OutpatientNumber, IdentifierKind::IdCardNo];
         let lookup = Lookup::new(ledger.clone(), cache.clone(), numbers);
-        let server = Server { lookup, callers, clock: || NOW, retrieve_base: None };
+        let server = Server { lookup, prefetch: None, callers, clock: || NOW, retrieve_base: None };
         House { folder, cache, ledger, router: router(Arc::new(server)) }
     }
 
@@ -495,6 +495,7 @@ async fn only_callers_that_may_see_images_are_answered() {
         token: None,
         push: !images,
         images,
+        ask_sources: false,
         dictionaries: false,
         hospitals: Vec::new(),
         success_code: None,
@@ -705,7 +706,7 @@ async fn link(house: &House, number: &str, found: Vec<Considered>) {
     let registered = house.ledger.register(registration.clone(), arriving, order, NOW);
     let id = registered.await.unwrap().id;
     let ends = vec![("cloud".to_owned(), SearchEnd::Answered)];
-    house.ledger.settle_search(id, &registration.identifiers, ends, found, NOW).await.unwrap();
+    house.ledger.settle_search(id, &registration, ends, found, vec![], NOW).await.unwrap();
 }
 
 #[tokio::test]

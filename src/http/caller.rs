@@ -28,6 +28,8 @@ pub struct Caller {
     pub push: bool,
     /// Whether it may search and read images.
     pub images: bool,
+    /// Whether a study that it opens and nobody registered is asked of the sources.
+    pub ask_sources: bool,
     /// Whether it may read dictionaries, in the cloud zone.
     pub dictionaries: bool,
     /// The hospitals of which it may read; empty means all.
@@ -94,6 +96,7 @@ mod tests {
             token: token.map(SecretString::from),
             push: true,
             images: false,
+            ask_sources: false,
             dictionaries: false,
             hospitals: Vec::new(),
             success_code: None,

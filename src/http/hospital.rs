@@ -1,5 +1,6 @@
-//! The interfaces that the hospital calls: registrations and settlements, which have flows of their
-//! own, and whatever else the configuration sends on to a platform.
+//! The interfaces that the hospital calls: registrations, settlements and what it says of a patient
+//! it has before it, which have flows of their own, and whatever else the configuration sends on to
+//! a platform.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +17,7 @@ use super::caller::{Callers, Peer, RequestId};
 use super::reply;
 use crate::catalog::{self, Answer, Checked, FieldFault, Interface, Mode, Outcome, Overlay, Zone};
 use crate::codec::json;
-use crate::intake::Intake;
+use crate::intake::{self, Intake};
 use crate::ledger::LedgerError;
 use crate::limits::{
     BATCH_RECORDS_MAX, BODY_BYTES_MAX, BODY_WAIT_MS, JSON_DEPTH_MAX, JSON_NODES_MAX,
@@ -102,7 +103,8 @@ async fn answer(State(door): State<Arc<HospitalDoor>>, request: Request<Body>) -
 impl HospitalDoor {
     /// Whether somebody does something with what comes by this interface.
     fn serves(&self, interface: &str) -> bool {
-        interface == REGISTER || self.onward.routes.has(interface)
+        matches!(interface, REGISTER | intake::ORDER | intake::OPEN)
+            || self.onward.routes.has(interface)
     }
 
     async fn take(
@@ -153,6 +155,9 @@ impl HospitalDoor {
         let now = (self.clock)();
         let kept = match interface.id {
             REGISTER => self.register(interface, caller, records, body, now).await,
+            intake::ORDER | intake::OPEN => {
+                self.call(interface, caller, records, now).await.map(|()| None)
+            }
             settlement::PUSH => {
                 let given = |value: &Value| {
                     let field = self.settled_at_field.as_deref()?;
@@ -182,6 +187,26 @@ impl HospitalDoor {
                 reply::outcome(interface, Outcome::Failed)
             }
         }
+    }
+
+    async fn call(
+        &self,
+        interface: &'static Interface,
+        caller: &str,
+        records: Vec<(&Value, Checked)>,
+        now: Time,
+    ) -> Result<(), LedgerError> {
+        let mut calls = Vec::with_capacity(records.len());
+        for (_, Checked { record, .. }) in records {
+            let onward = self.onward.call(interface, &record, caller, now).await;
+            calls.push((record, onward));
+        }
+        let goes_on = calls.iter().any(|(_, onward)| !onward.is_empty());
+        self.intake.called(interface.id, calls, caller, now).await?;
+        if goes_on {
+            self.onward.bell.ring();
+        }
+        Ok(())
     }
 
     async fn register(

@@ -88,6 +88,13 @@ CREATE TABLE alarm(
 ) STRICT, WITHOUT ROWID;
 ";
 
+/// Years of rows must not be walked at every start, at every step of the clock, or to find that no
+/// body is left to be emptied.
+pub(super) const OF_YEARS: &str = "
+CREATE INDEX delivery_boot ON delivery(boot) WHERE boot IS NOT NULL;
+CREATE INDEX delivery_bodies ON delivery(ended_at) WHERE length(body) > 0;
+";
+
 /// What became of something that was to be kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Enqueued {
@@ -482,6 +489,7 @@ impl Ledger {
                 .connection
                 .prepare_cached(
                     "UPDATE delivery SET body = x'' WHERE id IN (SELECT id FROM delivery
+                       INDEXED BY delivery_bodies
                        WHERE ended_at < ?1 AND length(body) > 0 LIMIT ?2)",
                 )?
                 .execute(params![before.0, limit as i64])?;
@@ -602,7 +610,7 @@ impl Ledger {
     pub fn delivered_since(&self, interface: &str, since: Time) -> Result<u64, LedgerError> {
         self.read(|connection| {
             let mut statement = connection.prepare_cached(
-                "SELECT count(*) FROM delivery
+                "SELECT count(*) FROM delivery INDEXED BY delivery_ended
                  WHERE state = 'delivered' AND ended_at >= ?2 AND interface = ?1",
             )?;
             Ok(statement.query_row(params![interface, since.0], |row| row.get::<_, i64>(0))? as u64)

@@ -4,7 +4,43 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::plans::{Considered, Settled, ids, refresh};
 use super::{Ledger, LedgerError, evictions, registrations};
+use crate::limits::OPENED_KEEP_MS;
 use crate::model::{Link, Person, Place, Time};
+
+/// What a viewer opens, and in which order the sources' fetches are looked through. `source` is
+/// the first place's, so that a source that is busy hides no other's.
+pub(super) const OPENED: &str = "
+ALTER TABLE fetch ADD COLUMN opened_at INTEGER;  -- when a viewer last asked for it
+ALTER TABLE fetch ADD COLUMN source TEXT;
+UPDATE fetch SET source =
+  (SELECT source FROM place WHERE place.study = fetch.study ORDER BY ordinal LIMIT 1);
+DROP INDEX fetch_next;
+CREATE INDEX fetch_due ON fetch(urgent DESC, due_at, next_at, source) WHERE state = 'waiting';
+CREATE INDEX fetch_opened ON fetch(opened_at) WHERE state = 'waiting' AND opened_at IS NOT NULL;
+";
+
+/// What the ledger knows of a study that somebody opens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// No fetch was ever made for it.
+    Unknown,
+    /// It waits for its turn, was dropped, or failed: it can be fetched.
+    Away,
+    /// No place has it, or no more of it than is here.
+    Failed,
+    /// Everything was here when its fetch ended.
+    Here,
+    /// It belongs to none of those who wanted it, and is shown to nobody.
+    Apart,
+}
+
+/// Whether the first header contradicted this registration. What a source says of the study then
+/// counts no more, for as long as the registration is of the same patient.
+pub(super) const CONTRADICTED: &str = "
+ALTER TABLE considered ADD COLUMN contradicted INTEGER NOT NULL DEFAULT 0;
+UPDATE considered SET contradicted = 1 WHERE outcome = 'apart'
+  AND EXISTS(SELECT 1 FROM fetch f WHERE f.study = considered.study AND f.state = 'apart');
+";
 
 /// A fetch whose turn it is.
 pub struct ClaimedFetch {
@@ -18,8 +54,15 @@ pub struct ClaimedFetch {
     pub attempts: u32,
     /// Instances the search answer announced.
     pub expected: Option<u32>,
-    /// The registrations that want it.
+    /// The registrations that want it; none where a viewer alone opened it.
     pub wants: Vec<Want>,
+}
+
+impl ClaimedFetch {
+    /// The source of its first place; empty without a place.
+    pub fn source(&self) -> &str {
+        self.places.first().map_or("", |place| place.source.as_str())
+    }
 }
 
 /// A registration that wants a study.
@@ -67,6 +110,8 @@ pub enum FetchEnd {
         /// For `plans show`: no personal data.
         fault: String,
     },
+    /// It made room for a study that somebody opened, and goes on at once when that is here.
+    Yielded,
 }
 
 /// A study wanted by open plans. A visit that is cancelled, over, or ended unready waits for
@@ -75,39 +120,127 @@ pub(super) const WANTED_BY: &str = "considered c JOIN plan p ON p.registration =
     WHERE c.outcome = 'chosen' AND p.state NOT IN ('cancelled', 'over', 'not ready')";
 
 impl Ledger {
-    /// The fetches that are due, most urgent first, without those in `claimed`.
+    /// The fetches that are due, most urgent first, without those in `claimed` and without those
+    /// that begin at one of the `busy` sources.
     pub fn due_fetches(
+        &self,
+        now: Time,
+        limit: usize,
+        claimed: &dyn Fn(&str) -> bool,
+        busy: &[String],
+    ) -> Result<Vec<ClaimedFetch>, LedgerError> {
+        let busy = serde_json::Value::from(busy).to_string();
+        self.read(|connection| {
+            let sql = "SELECT study, urgent, attempts, expected FROM fetch
+                 WHERE state = 'waiting' AND next_at <= ?1
+                   AND coalesce(source, '') NOT IN (SELECT value FROM json_each(?2))
+                 ORDER BY urgent DESC, due_at";
+            self.due(connection, sql, params![now.0, busy], limit, claimed)
+        })
+    }
+
+    /// The fetches of studies that somebody opened and that are due, the first opened first,
+    /// without those in `claimed`.
+    pub fn due_opened(
         &self,
         now: Time,
         limit: usize,
         claimed: &dyn Fn(&str) -> bool,
     ) -> Result<Vec<ClaimedFetch>, LedgerError> {
         self.read(|connection| {
-            let mut statement = connection.prepare_cached(
-                "SELECT study, urgent, attempts, expected FROM fetch
-                 WHERE state = 'waiting' AND next_at <= ?1 ORDER BY urgent DESC, due_at",
-            )?;
-            let mut rows = statement.query([now.0])?;
-            let mut due = Vec::new();
-            while let Some(row) = rows.next()? {
-                let study: String = row.get(0)?;
-                if claimed(&study) {
-                    continue;
-                }
-                due.push(ClaimedFetch {
-                    places: places(connection, &study)?,
-                    wants: self.wants(connection, &study)?,
-                    study,
-                    urgent: row.get(1)?,
-                    attempts: row.get(2)?,
-                    expected: row.get(3)?,
-                });
-                if due.len() >= limit {
-                    break;
-                }
-            }
-            Ok(due)
+            let sql = "SELECT study, urgent, attempts, expected FROM fetch
+                 WHERE state = 'waiting' AND opened_at IS NOT NULL AND next_at <= ?1
+                 ORDER BY opened_at";
+            self.due(connection, sql, params![now.0], limit, claimed)
         })
+    }
+
+    fn due(
+        &self,
+        connection: &Connection,
+        sql: &str,
+        parameters: impl rusqlite::Params,
+        limit: usize,
+        claimed: &dyn Fn(&str) -> bool,
+    ) -> Result<Vec<ClaimedFetch>, LedgerError> {
+        let mut statement = connection.prepare_cached(sql)?;
+        let mut rows = statement.query(parameters)?;
+        let mut due = Vec::new();
+        while let Some(row) = rows.next()? {
+            let study: String = row.get(0)?;
+            if claimed(&study) {
+                continue;
+            }
+            due.push(ClaimedFetch {
+                places: places(connection, &study)?,
+                wants: self.wants(connection, &study)?,
+                study,
+                urgent: row.get(1)?,
+                attempts: row.get(2)?,
+                expected: row.get(3)?,
+            });
+            if due.len() >= limit {
+                break;
+            }
+        }
+        Ok(due)
+    }
+
+    /// What is known of a study.
+    pub fn standing(&self, study: &str) -> Result<Standing, LedgerError> {
+        self.read(|connection| {
+            let state: Option<String> = connection
+                .prepare_cached("SELECT state FROM fetch WHERE study = ?1")?
+                .query_row([study], |row| row.get(0))
+                .optional()?;
+            Ok(match state.as_deref() {
+                None => Standing::Unknown,
+                Some("here") => Standing::Here,
+                Some("apart") => Standing::Apart,
+                Some("failed") => Standing::Failed,
+                Some(_) => Standing::Away,
+            })
+        })
+    }
+
+    /// Somebody opens a study that has a fetch, of which `have` instances are here: it is due at
+    /// once and before all others.
+    pub async fn open_known(&self, study: String, have: u32, now: Time) -> Result<(), LedgerError> {
+        self.commit(move |writing| {
+            let connection = writing.connection;
+            connection
+                .prepare_cached(
+                    "UPDATE fetch SET opened_at = ?3, next_at = ?3, have = ?2, ended_at = NULL,
+                       attempts = CASE WHEN state = 'waiting' THEN attempts ELSE 0 END,
+                       state = 'waiting'
+                     WHERE study = ?1 AND state <> 'apart'",
+                )?
+                .execute(params![study, have, now.0])?;
+            refresh_choosers(connection, &study, now)
+        })
+        .await
+    }
+
+    /// Somebody opens a study that no registration wanted; sources said that they have it.
+    pub async fn open_unknown(
+        &self,
+        study: String,
+        places: Vec<Place>,
+        expected: Option<u32>,
+        now: Time,
+    ) -> Result<(), LedgerError> {
+        self.commit(move |writing| {
+            let connection = writing.connection;
+            connection
+                .prepare_cached(
+                    "INSERT INTO fetch(study, state, urgent, due_at, next_at, expected, opened_at)
+                     VALUES(?1, 'waiting', 1, ?2, ?2, ?3, ?2) ON CONFLICT(study) DO NOTHING",
+                )?
+                .execute(params![study, now.0, expected])?;
+            write_places(connection, &study, &places)?;
+            note_source(connection, &study)
+        })
+        .await
     }
 
     /// Keeps how many instances the manifest names, so that n of m can be shown while they arrive.
@@ -148,10 +281,12 @@ impl Ledger {
                 write_link(connection, &study, one)?;
             }
             write_end(connection, &study, have, bytes, &end, now)?;
+            reorder(connection, &study, now)?;
             if let FetchEnd::Apart { reason } = &end {
                 connection
                     .prepare_cached(
-                        "UPDATE considered SET outcome = 'apart', link = 'apart', why = ?2
+                        "UPDATE considered SET outcome = 'apart', link = 'apart', why = ?2,
+                           contradicted = 1
                          WHERE study = ?1 AND outcome = 'chosen'",
                     )?
                     .execute(params![study, reason])?;
@@ -192,17 +327,6 @@ impl Ledger {
         .await
     }
 
-    /// Fetches by state, for the metrics.
-    pub fn fetch_counts(&self) -> Result<Vec<(String, u64)>, LedgerError> {
-        self.read(|connection| {
-            let mut statement =
-                connection.prepare_cached("SELECT state, count(*) FROM fetch GROUP BY state")?;
-            let rows =
-                statement.query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)? as u64)))?;
-            Ok(rows.collect::<Result<_, _>>()?)
-        })
-    }
-
     fn wants(&self, connection: &Connection, study: &str) -> Result<Vec<Want>, LedgerError> {
         let sql = format!("SELECT c.registration FROM {WANTED_BY} AND c.study = ?1 LIMIT 64");
         let wanting = ids(connection, &sql, params![study])?;
@@ -238,7 +362,18 @@ pub(super) fn want(
                expected = coalesce(expected, excluded.expected)",
         )?
         .execute(params![study, registration, now.0, one.study.instances])?;
-    for (ordinal, place) in one.places.iter().enumerate() {
+    note_source(connection, study)?;
+    reorder(connection, study, now)
+}
+
+/// Keeps where a study can be had, best first, also one that is not chosen: it may be when more is
+/// known.
+pub(super) fn write_places(
+    connection: &Connection,
+    study: &str,
+    places: &[Place],
+) -> Result<(), LedgerError> {
+    for (ordinal, place) in places.iter().enumerate() {
         connection
             .prepare_cached(
                 "INSERT INTO place(study, source, url, ordinal) VALUES(?1, ?2, ?3, ?4)
@@ -251,7 +386,32 @@ pub(super) fn want(
                 ordinal as i64
             ])?;
     }
-    reorder(connection, study, now)
+    Ok(())
+}
+
+/// Which source the fetch of a study begins at, where it has one.
+fn note_source(connection: &Connection, study: &str) -> Result<(), LedgerError> {
+    connection
+        .prepare_cached(
+            "UPDATE fetch SET source =
+               (SELECT source FROM place WHERE study = ?1 ORDER BY ordinal LIMIT 1)
+             WHERE study = ?1",
+        )?
+        .execute([study])?;
+    Ok(())
+}
+
+/// The plans that chose a study, after its fetch went back to waiting.
+pub(super) fn refresh_choosers(
+    connection: &Connection,
+    study: &str,
+    now: Time,
+) -> Result<(), LedgerError> {
+    let sql = "SELECT registration FROM considered WHERE study = ?1 AND outcome = 'chosen'";
+    for id in ids(connection, sql, params![study])? {
+        refresh(connection, id, now)?;
+    }
+    Ok(())
 }
 
 /// After a plan changed: the order of what it wanted, and whether anybody still wants it.
@@ -280,9 +440,9 @@ pub(super) fn places(connection: &Connection, study: &str) -> Result<Vec<Place>,
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// The fetch takes the most urgent of its plans; without any it is dropped, and one that was
-/// dropped or evicted and is wanted again waits for its turn.
-fn reorder(connection: &Connection, study: &str, now: Time) -> Result<(), LedgerError> {
+/// The fetch takes the most urgent of its plans; without any, and opened by nobody, it is dropped,
+/// and one that was dropped or evicted and is wanted again waits for its turn.
+pub(super) fn reorder(connection: &Connection, study: &str, now: Time) -> Result<(), LedgerError> {
     let sql = format!("SELECT max(p.urgent), min(p.due_at) FROM {WANTED_BY} AND c.study = ?1");
     let (urgent, due_at): (Option<bool>, Option<i64>) = connection
         .prepare_cached(&sql)?
@@ -302,7 +462,7 @@ fn reorder(connection: &Connection, study: &str, now: Time) -> Result<(), Ledger
         _ => connection
             .prepare_cached(
                 "UPDATE fetch SET state = 'dropped', ended_at = ?2
-                 WHERE study = ?1 AND state = 'waiting'",
+                 WHERE study = ?1 AND state = 'waiting' AND opened_at IS NULL",
             )?
             .execute(params![study, now.0])?,
     };
@@ -314,6 +474,7 @@ fn write_link(connection: &Connection, study: &str, one: &Judged) -> Result<(), 
         .prepare_cached(
             "UPDATE considered SET link = ?3,
                outcome = CASE WHEN ?3 = 'apart' THEN 'apart' ELSE outcome END,
+               contradicted = ?3 = 'apart',
                why = CASE WHEN ?3 = 'apart' THEN ?4 ELSE why END
              WHERE registration = ?1 AND study = ?2",
         )?
@@ -321,7 +482,8 @@ fn write_link(connection: &Connection, study: &str, one: &Judged) -> Result<(), 
     Ok(())
 }
 
-/// A fetch that was dropped meanwhile stays dropped unless everything is here.
+/// A fetch that was dropped meanwhile stays dropped unless everything is here. One that somebody
+/// opened is tried again for them for [`OPENED_KEEP_MS`].
 fn write_end(
     connection: &Connection,
     study: &str,
@@ -337,6 +499,7 @@ fn write_end(
         }
         FetchEnd::Apart { reason } => ("apart", Some(reason), None, false),
         FetchEnd::Failed { fault } => ("failed", Some(fault), None, false),
+        FetchEnd::Yielded => return write_yielded(connection, study, have, bytes, now),
     };
     connection
         .prepare_cached(
@@ -346,9 +509,37 @@ fn write_end(
                have = ?3, bytes = bytes + ?4, fault = ?5, next_at = coalesce(?6, next_at),
                disk_full = ?7, attempts = attempts + 1,
                expected = CASE WHEN ?2 = 'here' THEN ?3 ELSE expected END,
-               ended_at = CASE WHEN ?2 = 'waiting' THEN NULL ELSE ?8 END
+               ended_at = CASE WHEN ?2 = 'waiting' THEN NULL ELSE ?8 END,
+               opened_at = CASE WHEN ?2 = 'waiting' AND opened_at > ?9 THEN opened_at END
              WHERE study = ?1",
         )?
-        .execute(params![study, state, have, bytes as i64, fault, next_at, disk_full, now.0])?;
+        .execute(params![
+            study,
+            state,
+            have,
+            bytes as i64,
+            fault,
+            next_at,
+            disk_full,
+            now.0,
+            now.0 - OPENED_KEEP_MS
+        ])?;
+    Ok(())
+}
+
+/// Making room is no attempt and no fault.
+fn write_yielded(
+    connection: &Connection,
+    study: &str,
+    have: u32,
+    bytes: u64,
+    now: Time,
+) -> Result<(), LedgerError> {
+    connection
+        .prepare_cached(
+            "UPDATE fetch SET have = ?2, bytes = bytes + ?3, next_at = ?4
+             WHERE study = ?1 AND state = 'waiting'",
+        )?
+        .execute(params![study, have, bytes as i64, now.0])?;
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! What a person confirmed: which examination of a hospital is which in words that hospitals share;
 //! and the code list that was imported. Nothing here is personal.
 
-use rusqlite::{OptionalExtension, Row, params};
+use rusqlite::{Row, params};
 
 use super::{Ledger, LedgerError, audit};
 use crate::model::{Standard, Time};
@@ -54,19 +54,6 @@ pub struct StandardCode {
 }
 
 impl Ledger {
-    /// What a hospital's examination is, if a person confirmed it.
-    pub fn mapping(
-        &self,
-        hospital: &str,
-        exam_code: &str,
-    ) -> Result<Option<MappingShown>, LedgerError> {
-        self.read(|connection| {
-            let sql = format!("SELECT {MAPPING} WHERE hospital = ?1 AND exam_code = ?2");
-            let mut statement = connection.prepare_cached(&sql)?;
-            Ok(statement.query_row([hospital, exam_code], shown).optional()?)
-        })
-    }
-
     /// Everything that was confirmed, by hospital and code.
     pub fn mappings(&self) -> Result<Vec<MappingShown>, LedgerError> {
         self.read(|connection| {

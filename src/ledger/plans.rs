@@ -1,14 +1,14 @@
 //! Plans: which search is due, what it brought, and whether everything is here.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::writer::Writing;
-use super::{Ledger, LedgerError, fetches, registrations, stored};
+use super::{Ledger, LedgerError, Ordered, fetches, ordered, registrations, stored};
 use crate::limits::ATTEMPTS_BEFORE_CAUSE;
 use crate::model::{
-    Cause, FoundStudy, Identifier, Link, Place, PlanState, Registration, StudyOutcome, Time,
+    Cause, FetchState, FoundStudy, Link, Place, PlanState, Registration, StudyOutcome, Time,
 };
 
 /// A plan whose search is due.
@@ -23,6 +23,10 @@ pub struct ClaimedPlan {
     pub answered: Vec<String>,
     /// What the answers so far brought, with every place that was named.
     pub found: Vec<(FoundStudy, Vec<Place>)>,
+    /// The studies chosen so far.
+    pub chosen: HashSet<String>,
+    /// Of these, those that are here or were tried to bring.
+    pub begun: HashSet<String>,
 }
 
 /// What one source said to one search.
@@ -184,21 +188,25 @@ impl Ledger {
         })
     }
 
-    /// Keeps what the sources said to one search and what was decided: one commit. `numbers` are
-    /// the registration's own, by which its studies will be found.
+    /// Keeps what the sources said to one search and what was decided: one commit. By the numbers
+    /// of `registration` its studies will be found. `wanted` is what was known to be ordered when
+    /// it was decided: where that has changed since, it is decided again.
     pub async fn settle_search(
         &self,
         id: i64,
-        numbers: &[Identifier],
+        registration: &Registration,
         ends: Vec<(String, SearchEnd)>,
         considered: Vec<Considered>,
+        wanted: Vec<Ordered>,
         now: Time,
     ) -> Result<Settled, LedgerError> {
-        let numbers: Vec<_> = numbers.iter().map(|one| self.keys().identifier(one)).collect();
+        let hospital = registration.hospital.clone();
+        let numbers = registration.identifiers.iter();
+        let numbers: Vec<_> = numbers.map(|one| self.keys().identifier(one)).collect();
         self.commit(move |writing| {
             let connection = writing.connection;
             let open = plan_state(connection, id)?;
-            if !matches!(open, PlanState::Searching) {
+            if !matches!(open, PlanState::Searching | PlanState::Fetching) {
                 // Cancelled, over or replaced while the sources were being asked.
                 return Ok(Settled { state: open, new: false, lead_ms: None });
             }
@@ -209,11 +217,15 @@ impl Ledger {
                 registrations::write_identifiers(connection, id, &numbers)?;
             }
             for one in &considered {
-                write_considered(writing, id, one)?;
-                if one.outcome == StudyOutcome::Chosen {
+                fetches::write_places(connection, one.study.study.as_str(), &one.places)?;
+                if write_considered(writing, id, one)? {
                     fetches::want(connection, id, one, now)?;
+                } else {
+                    // It may have been chosen before something better was known.
+                    fetches::reorder(connection, one.study.study.as_str(), now)?;
                 }
             }
+            let changed = ordered::ordered(connection, &hospital, &numbers, now)? != wanted;
             let next: Option<i64> = connection
                 .prepare_cached(
                     "SELECT min(next_at) FROM search
@@ -224,7 +236,7 @@ impl Ledger {
                 .prepare_cached(
                     "UPDATE plan SET next_at = ?2, attempts = attempts + 1 WHERE registration = ?1",
                 )?
-                .execute(params![id, next])?;
+                .execute(params![id, if changed { Some(now.0) } else { next }])?;
             refresh(connection, id, now)
         })
         .await
@@ -284,17 +296,6 @@ impl Ledger {
         })
     }
 
-    /// Plans by state, for the metrics.
-    pub fn plan_counts(&self) -> Result<Vec<(String, u64)>, LedgerError> {
-        self.read(|connection| {
-            let mut statement =
-                connection.prepare_cached("SELECT state, count(*) FROM plan GROUP BY state")?;
-            let rows =
-                statement.query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)? as u64)))?;
-            Ok(rows.collect::<Result<_, _>>()?)
-        })
-    }
-
     fn claim_plan(&self, connection: &Connection, id: i64) -> Result<ClaimedPlan, LedgerError> {
         let registration = registrations::load(connection, self.keys(), id)?;
         let mut unanswered = HashMap::new();
@@ -306,15 +307,26 @@ impl Ledger {
                 unanswered.insert(search.source, search.attempts);
             }
         }
-        let found = self
-            .studies_shown(connection, id)?
-            .into_iter()
-            .map(|shown| {
-                let places = fetches::places(connection, shown.study.study.as_str())?;
-                Ok((shown.study, places))
-            })
-            .collect::<Result<_, LedgerError>>()?;
-        Ok(ClaimedPlan { id, registration, unanswered, answered, found })
+        let (mut chosen, mut begun, mut found) = (HashSet::new(), HashSet::new(), Vec::new());
+        for shown in self.studies_shown(connection, id)? {
+            let study = shown.study.study.as_str();
+            if shown.outcome == StudyOutcome::Chosen.name() {
+                chosen.insert(study.to_owned());
+                let tried = |fetch: &FetchShown| {
+                    fetch.attempts > 0 || fetch.state == FetchState::Here.name()
+                };
+                if shown.fetch.as_ref().is_some_and(tried) {
+                    begun.insert(study.to_owned());
+                }
+            }
+            let mut places = fetches::places(connection, study)?;
+            if places.is_empty() {
+                // Of a version that kept the places of chosen studies only.
+                places.push(shown.study.place.clone());
+            }
+            found.push((shown.study, places));
+        }
+        Ok(ClaimedPlan { id, registration, unanswered, answered, found, chosen, begun })
     }
 
     fn studies_shown(
@@ -355,9 +367,11 @@ pub(super) fn refresh(connection: &Connection, id: i64, now: Time) -> Result<Set
             return Ok(Settled { state, new: false, lead_ms: None });
         }
     }
-    let unanswered: bool = connection
-        .prepare_cached("SELECT next_at IS NOT NULL FROM plan WHERE registration = ?1")?
-        .query_row([id], |row| row.get(0))?;
+    let (unanswered, was_ready): (bool, bool) = connection
+        .prepare_cached(
+            "SELECT next_at IS NOT NULL, ready_at IS NOT NULL FROM plan WHERE registration = ?1",
+        )?
+        .query_row([id], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let (waiting, failed): (i64, i64) = connection
         .prepare_cached(
             "SELECT coalesce(sum(f.state IN ('waiting', 'dropped', 'evicted')), 0),
@@ -388,7 +402,9 @@ pub(super) fn refresh(connection: &Connection, id: i64, now: Time) -> Result<Set
     let lead_ms = connection
         .prepare_cached("SELECT lead_ms FROM plan WHERE registration = ?1")?
         .query_row([id], |row| row.get(0))?;
-    Ok(Settled { state: next, new: next != state, lead_ms })
+    // A plan that was decided again without anything new was ready all the while.
+    let new = next != state && !(next == PlanState::Ready && was_ready);
+    Ok(Settled { state: next, new, lead_ms })
 }
 
 /// The cause worth showing while the work still goes on: only after several tries.
@@ -487,37 +503,35 @@ fn write_search(
     Ok(())
 }
 
-/// The row keeps its id when the study was considered before: the sealed bytes carry it.
+/// The row keeps its id when the study was considered before: the sealed bytes carry it. What a
+/// header said against it stands. Returns whether the study is chosen.
 fn write_considered(
     writing: &Writing<'_>,
     registration: i64,
     one: &Considered,
-) -> Result<(), LedgerError> {
+) -> Result<bool, LedgerError> {
     let connection = writing.connection;
     let study = one.study.study.as_str();
-    connection
+    let (id, chosen): (i64, bool) = connection
         .prepare_cached(
             "INSERT INTO considered(registration, study, outcome, link, score, why, sealed)
              VALUES(?1, ?2, ?3, ?4, ?5, ?6, x'')
-             ON CONFLICT(registration, study) DO UPDATE SET outcome = excluded.outcome,
-               link = excluded.link, score = excluded.score, why = excluded.why",
+             ON CONFLICT(registration, study) DO UPDATE SET
+               outcome = CASE WHEN contradicted THEN outcome ELSE excluded.outcome END,
+               link = CASE WHEN contradicted THEN link ELSE excluded.link END,
+               why = CASE WHEN contradicted THEN why ELSE excluded.why END,
+               score = excluded.score
+             RETURNING id, outcome = 'chosen'",
         )?
-        .execute(params![
-            registration,
-            study,
-            one.outcome.name(),
-            one.link.name(),
-            one.score,
-            one.why
-        ])?;
-    let id: i64 = connection
-        .prepare_cached("SELECT id FROM considered WHERE registration = ?1 AND study = ?2")?
-        .query_row(params![registration, study], |row| row.get(0))?;
+        .query_row(
+            params![registration, study, one.outcome.name(), one.link.name(), one.score, one.why],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )?;
     let sealed = writing.keys.seal("considered.sealed", id, &stored::study_bytes(&one.study));
     connection
         .prepare_cached("UPDATE considered SET sealed = ?2 WHERE id = ?1")?
         .execute(params![id, sealed])?;
-    Ok(())
+    Ok(chosen)
 }
 
 const PLAN_SHOWN: &str = "

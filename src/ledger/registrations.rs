@@ -166,14 +166,6 @@ impl Ledger {
             Ok(linked)
         })
     }
-
-    /// Registrations kept, of all hospitals.
-    pub fn registrations(&self) -> Result<u64, LedgerError> {
-        self.read(|connection| {
-            let sql = "SELECT count(*) FROM registration";
-            Ok(connection.query_row(sql, [], |row| row.get::<_, i64>(0))? as u64)
-        })
-    }
 }
 
 /// The registration of a plan, opened.
@@ -351,7 +343,8 @@ fn forget_search(connection: &Connection, id: i64, same_patient: bool) -> Result
     if !same_patient {
         connection
             .prepare_cached(
-                "UPDATE considered SET outcome = 'apart', link = 'apart' WHERE registration = ?1",
+                "UPDATE considered SET outcome = 'apart', link = 'apart', contradicted = 0
+                 WHERE registration = ?1",
             )?
             .execute([id])?;
         write_identifiers(connection, id, &[])?;

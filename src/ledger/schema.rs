@@ -15,6 +15,14 @@ const MIGRATIONS: &[&[&str]] = &[
     &[super::deliveries::TABLES, super::evidence::TABLES, super::settlements::TABLES],
     &[super::dictionaries::MIGRATION, super::mappings::MIGRATION],
     &[super::views::TABLES],
+    &[super::fetches::OPENED],
+    &[
+        super::ordered::TABLES,
+        super::fetches::CONTRADICTED,
+        super::settlements::BY_NUMBERS,
+        super::deliveries::OF_YEARS,
+        super::counts::TABLES,
+    ],
     &[super::evictions::MIGRATION],
 ];
 
@@ -228,6 +236,14 @@ fn set_meta(connection: &Connection, key: &str, value: i64) -> Result<(), Ledger
     Ok(())
 }
 
+/// Makes the tables of version one in an empty database.
+#[cfg(test)]
+pub(super) fn as_version_one(connection: &Connection) {
+    let meta = "CREATE TABLE meta(key TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;";
+    connection.execute_batch(&format!("{meta}{V1}")).expect("the tables can be made");
+    set_meta(connection, "version", 1).expect("its version can be written");
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -245,13 +261,13 @@ mod tests {
     #[test]
     fn a_ledger_of_version_one_gains_what_came_later_and_a_verb_waits_for_that() {
         let mut connection = Connection::open_in_memory().unwrap();
-        let meta = "CREATE TABLE meta(key TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;";
-        connection.execute_batch(&format!("{meta}{V1}")).unwrap();
-        set_meta(&connection, "version", 1).unwrap();
+        as_version_one(&connection);
         assert!(matches!(check_same(&connection), Err(LedgerError::Other { found: 1, .. })));
         migrate(&mut connection).unwrap();
         assert!(check_same(&connection).is_ok());
-        connection.execute_batch("SELECT * FROM dictionary; SELECT * FROM mapping;").unwrap();
+        connection
+            .execute_batch("SELECT * FROM dictionary; SELECT * FROM mapping; SELECT * FROM ordered")
+            .unwrap();
     }
 
     #[test]

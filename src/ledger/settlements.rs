@@ -26,6 +26,14 @@ CREATE INDEX settlement_key ON settlement(key);
 CREATE INDEX settlement_unknown ON settlement(id) WHERE examination = 0;
 ";
 
+/// Self-pay records all have one key, so that a key alone finds a part of everything that was ever
+/// kept; a record is found by its key with one of its study's numbers.
+pub(super) const BY_NUMBERS: &str = "
+CREATE INDEX settlement_accession ON settlement(accession, key) WHERE accession IS NOT NULL;
+CREATE INDEX settlement_order ON settlement(study_order, key) WHERE study_order IS NOT NULL;
+DROP INDEX settlement_key;
+";
+
 /// Why a settlement waits for a person.
 const UNCLEAR: &str = "may be one of several stored settlements: its study's numbers do not say";
 
@@ -126,7 +134,7 @@ fn identify(writing: &Writing<'_>, one: &Settlement) -> Result<Identified, Ledge
     let study_order = one.study_order.as_deref().map(look_up);
     let mut same = Vec::new();
     let mut unclear = false;
-    for stored in stored(connection, &key)? {
+    for stored in stored(connection, &key, &accession, &study_order)? {
         let pairs = [(&stored.accession, &accession), (&stored.study_order, &study_order)];
         match study(pairs) {
             Study::Same => same.push(stored),
@@ -203,10 +211,21 @@ fn study(pairs: [(&Option<Lookup>, &Option<Lookup>); 2]) -> Study {
     }
 }
 
-fn stored(connection: &Connection, key: &Lookup) -> Result<Vec<Stored>, LedgerError> {
-    let mut statement = connection
-        .prepare_cached("SELECT id, accession, study_order FROM settlement WHERE key = ?1")?;
-    let rows = statement.query_map([key], |row| {
+/// The records of this key that have a number in common with these; with all others it is two.
+fn stored(
+    connection: &Connection,
+    key: &Lookup,
+    accession: &Option<Lookup>,
+    study_order: &Option<Lookup>,
+) -> Result<Vec<Stored>, LedgerError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT id, accession, study_order FROM settlement
+           WHERE key = ?1 AND accession = ?2
+         UNION SELECT id, accession, study_order FROM settlement
+           WHERE key = ?1 AND study_order = ?3
+         ORDER BY id",
+    )?;
+    let rows = statement.query_map(params![key, accession, study_order], |row| {
         Ok(Stored { id: row.get(0)?, accession: row.get(1)?, study_order: row.get(2)? })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)

@@ -80,7 +80,17 @@ fn considered(outcome: StudyOutcome) -> Considered {
 
 async fn searched(ledger: &Ledger, id: i64, outcome: StudyOutcome) -> Settled {
     let ends = vec![("region".to_owned(), SearchEnd::Answered)];
-    ledger.settle_search(id, &numbers(), ends, vec![considered(outcome)], NOW).await.unwrap()
+    ledger
+        .settle_search(
+            id,
+            &registration("v", "王小东"),
+            ends,
+            vec![considered(outcome)],
+            vec![],
+            NOW,
+        )
+        .await
+        .unwrap()
 }
 
 fn fetch_state(ledger: &Ledger, state: FetchState) -> u64 {
@@ -150,7 +160,7 @@ async fn a_registration_sent_again_is_the_same_and_fetches_nothing_twice() {
     ledger.settle_fetch(study, 3, 9, FetchEnd::Here, vec![], NOW).await.unwrap();
     let again = register(&ledger, "v", "王小东", order()).await;
     assert_eq!((again.id, again.new, again.state), (first.id, false, PlanState::Ready));
-    assert_eq!(ledger.due_fetches(VISIT, 9, &|_| false).unwrap().len(), 0);
+    assert_eq!(ledger.due_fetches(VISIT, 9, &|_| false, &[]).unwrap().len(), 0);
     let (plan, ..) = ledger.plan(first.id).unwrap().unwrap();
     assert_eq!(plan.lead_ms, Some(86_400_000));
 }
@@ -198,15 +208,15 @@ async fn a_study_that_was_evicted_is_fetched_again_by_who_wants_it_next() {
     assert!(!evict(NOW).await.unwrap(), "a plan to come counts on it");
     let over = PlanOrder { over: true, ..order() };
     register(&ledger, "one", "王小东", over).await;
-    let standing = ledger.standings(&[STUDY, "2.25.9"]).unwrap();
-    let expected = Standing { matched: true, over_at: Some(NOW), ..Standing::default() };
-    assert_eq!(standing, [expected, Standing::default()]);
+    let footing = ledger.footings(&[STUDY, "2.25.9"]).unwrap();
+    let expected = Footing { matched: true, over_at: Some(NOW), ..Footing::default() };
+    assert_eq!(footing, [expected, Footing::default()]);
     assert!(evict(NOW).await.unwrap());
     assert_eq!(fetch_state(&ledger, FetchState::Evicted), 1);
     let two = register(&ledger, "two", "王小东", order()).await.id;
     let settled = searched(&ledger, two, StudyOutcome::Chosen).await;
     assert_eq!(settled.state, PlanState::Fetching, "not ready with what is gone");
-    assert_eq!(ledger.due_fetches(VISIT, 9, &|_| false).unwrap()[0].study, STUDY);
+    assert_eq!(ledger.due_fetches(VISIT, 9, &|_| false, &[]).unwrap()[0].study, STUDY);
     let all = Deeds { study: Some(STUDY.into()), who: None, since: Time(0), limit: 9 };
     let deeds = ledger.deeds(&all).unwrap();
     assert_eq!((deeds.len(), deeds[0].what.as_str()), (1, "cache evict"));
@@ -229,7 +239,7 @@ async fn a_damaged_study_is_fetched_at_once_if_it_is_wanted_and_else_later() {
     assert_eq!(ledger.fetches_here(false).unwrap(), vec![(STUDY.to_owned(), 3)]);
     ledger.lost(vec![(STUDY.into(), 1)], NOW).await.unwrap();
     assert_eq!(fetch_state(&ledger, FetchState::Evicted), 1);
-    assert_eq!(ledger.due_fetches(VISIT, 9, &|_| false).unwrap().len(), 0);
+    assert_eq!(ledger.due_fetches(VISIT, 9, &|_| false, &[]).unwrap().len(), 0);
 }
 
 #[tokio::test]
@@ -266,7 +276,10 @@ async fn an_unanswered_search_is_due_again_and_becomes_the_cause() {
     for _ in 0..5 {
         let end = SearchEnd::Failed { fault: "connect".into(), next_at: NOW.plus_ms(10) };
         let ends = vec![("region".to_owned(), end)];
-        ledger.settle_search(id, &numbers(), ends, vec![], NOW).await.unwrap();
+        ledger
+            .settle_search(id, &registration("v", "王小东"), ends, vec![], vec![], NOW)
+            .await
+            .unwrap();
         assert!(ledger.due_plans(NOW, 9, &|_| false).unwrap().is_empty());
         assert_eq!(ledger.due_plans(NOW.plus_ms(10), 9, &|_| false).unwrap().len(), 1);
     }
@@ -287,7 +300,7 @@ async fn what_the_cache_lost_is_fetched_again() {
     ledger.settle_fetch(study.clone(), 3, 9, FetchEnd::Here, vec![], NOW).await.unwrap();
     assert_eq!(ledger.fetches_here(true).unwrap(), vec![(study.clone(), 3)]);
     ledger.lost(vec![(study, 1)], NOW).await.unwrap();
-    assert_eq!(ledger.due_fetches(NOW, 9, &|_| false).unwrap().len(), 1);
+    assert_eq!(ledger.due_fetches(NOW, 9, &|_| false, &[]).unwrap().len(), 1);
     assert_eq!(ledger.plan(id).unwrap().unwrap().0.state, "fetching");
 }
 
@@ -307,6 +320,72 @@ async fn the_first_header_can_part_one_registration_and_keep_another() {
         let (plan, _, _, studies) = ledger.plan(id).unwrap().unwrap();
         assert_eq!((studies[0].outcome.as_str(), plan.state.as_str()), (outcome, "ready"));
     }
+}
+
+/// Keeps the order of an item for the patient of every registration here.
+async fn keep_order(ledger: &Ledger, code: &str, now: Time) -> usize {
+    let call = Call {
+        hospital: "H1".into(),
+        numbers: numbers(),
+        exam_codes: vec![code.to_owned()],
+        onward: Vec::new(),
+    };
+    ledger.keep_calls("examination ordered", vec![call], "his", 1, now).await.unwrap()
+}
+
+#[tokio::test]
+async fn what_a_header_contradicted_stays_apart_when_it_is_decided_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = open(folder.path());
+    let id = register(&ledger, "v", "王小东", order()).await.id;
+    searched(&ledger, id, StudyOutcome::Chosen).await;
+    let reason = "other sex".to_owned();
+    let links = vec![Judged { registration: id, link: Link::Apart, words: reason.clone() }];
+    let end = FetchEnd::Apart { reason };
+    ledger.settle_fetch(STUDY.to_owned(), 0, 9, end, links, NOW).await.unwrap();
+    assert_eq!(keep_order(&ledger, "K1", NOW).await, 1);
+    let due = ledger.due_plans(NOW, 9, &|_| false).unwrap();
+    assert_eq!((due[0].id, due[0].answered.len(), due[0].found.len()), (id, 1, 1));
+    searched(&ledger, id, StudyOutcome::Chosen).await;
+    let (_, _, _, studies) = ledger.plan(id).unwrap().unwrap();
+    assert_eq!((studies[0].outcome.as_str(), studies[0].why.as_str()), ("apart", "other sex"));
+    assert_eq!(ledger.due_fetches(VISIT, 9, &|_| false, &[]).unwrap().len(), 0);
+    // Under another name it is another person, of whom the header says something else.
+    register(&ledger, "v", "王晓东", order()).await;
+    searched(&ledger, id, StudyOutcome::Chosen).await;
+    assert_eq!(ledger.plan(id).unwrap().unwrap().3[0].outcome, "chosen");
+}
+
+#[tokio::test]
+async fn what_is_ordered_between_the_decision_and_its_commit_is_decided_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = open(folder.path());
+    let id = register(&ledger, "v", "王小东", order()).await.id;
+    assert_eq!(keep_order(&ledger, "K1", NOW).await, 0, "its plan has found nothing yet");
+    let settled = searched(&ledger, id, StudyOutcome::Chosen).await;
+    assert_eq!(settled.state, PlanState::Searching, "it was decided as if nothing were ordered");
+    let wanted = ledger.ordered("H1", &numbers(), NOW).unwrap();
+    assert_eq!(wanted, [Ordered { exam_code: "K1".into(), standard: None }]);
+    let settle = |wanted| {
+        let found = vec![considered(StudyOutcome::Chosen)];
+        let of = registration("v", "王小东");
+        let ledger = ledger.clone();
+        async move { ledger.settle_search(id, &of, vec![], found, wanted, NOW).await.unwrap() }
+    };
+    assert_eq!(settle(wanted.clone()).await.state, PlanState::Fetching);
+    assert_eq!(ledger.due_plans(VISIT, 9, &|_| false).unwrap().len(), 0);
+    assert_eq!(ledger.ordered("H2", &numbers(), NOW).unwrap(), [], "its hospital's alone");
+    let later = NOW.plus_ms(crate::limits::ORDERED_MS + 1);
+    assert_eq!(ledger.ordered("H1", &numbers(), later).unwrap(), [], "forgotten");
+    // Long past its visit nobody counts on the plan.
+    assert_eq!(keep_order(&ledger, "K2", later).await, 0);
+    let left: i64 = ledger
+        .read(|connection| {
+            let sql = "SELECT count(*) FROM ordered WHERE exam_code = 'K1'";
+            Ok(connection.query_row(sql, [], |row| row.get(0))?)
+        })
+        .unwrap();
+    assert_eq!(left, 0);
 }
 
 #[tokio::test]

@@ -93,6 +93,19 @@ impl Rules {
     }
 }
 
+/// What is here of a study, as far as it matters to a plan that considers it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// Nothing: it costs its bytes.
+    New,
+    /// Somebody else's plan brought it: it costs nothing more.
+    Here,
+    /// The plan chose it before, and it is here or on its way: it costs its bytes as it did then,
+    /// so that deciding again opens no new budget, and stays chosen whatever else is found or
+    /// ordered since.
+    Begun,
+}
+
 /// A study that was found, judged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Considered {
@@ -109,7 +122,7 @@ pub struct Considered {
     pub score: i64,
     /// The terms of the score.
     pub why: Vec<Term>,
-    /// Estimated bytes still to come; 0 when the study is here.
+    /// Estimated bytes against the plan's budget; 0 when another plan brought the study.
     pub bytes: u64,
     /// Nothing says which hospital made it; counted as outside.
     pub origin_unknown: bool,
@@ -117,6 +130,8 @@ pub struct Considered {
     pub date_unknown: bool,
     /// What becomes of it.
     pub outcome: StudyOutcome,
+    /// Whether the plan has begun with it.
+    begun: bool,
 }
 
 impl Considered {
@@ -168,8 +183,8 @@ impl Considered {
 }
 
 /// Judges everything that was found; the best come first. `wanted` are the examinations that are
-/// ordered for the patient, empty where none is known. `here` tells whether a study is whole in
-/// the cache. The list is as long as the number of different studies found.
+/// ordered for the patient, empty where none is known. The list is as long as the number of
+/// different studies found.
 pub fn choose(
     person: &Person,
     department: &Department,
@@ -177,7 +192,7 @@ pub fn choose(
     found: Vec<FoundStudy>,
     rules: &Rules,
     today: Date,
-    here: &dyn Fn(&Uid) -> bool,
+    standing: &dyn Fn(&Uid) -> Standing,
 ) -> Vec<Considered> {
     let mut answers: BTreeMap<Uid, Vec<FoundStudy>> = BTreeMap::new();
     for study in found {
@@ -185,7 +200,7 @@ pub fn choose(
     }
     let mut all: Vec<Considered> = answers
         .into_values()
-        .filter_map(|answers| consider(person, department, wanted, answers, rules, today, here))
+        .filter_map(|answers| consider(person, department, wanted, answers, rules, today, standing))
         .collect();
     all.sort_by_cached_key(|considered| {
         let study = &considered.study;
@@ -197,22 +212,25 @@ pub fn choose(
 }
 
 /// Gives the budget to the best first. One that is too large does not end it: a smaller one behind
-/// it may still fit.
+/// it may still fit. What has begun stays, also past the budget.
 fn spend(all: &mut [Considered], rules: &Rules) {
     let mut chosen: usize = 0;
     let mut bytes: u64 = 0;
     for considered in all.iter_mut().filter(|considered| considered.outcome == StudyOutcome::Chosen)
     {
         let total = bytes.saturating_add(considered.bytes);
-        considered.outcome = if chosen > 0 && chosen >= rules.studies_max {
+        let refused = if chosen > 0 && chosen >= rules.studies_max {
             StudyOutcome::TooMany
         } else if chosen > 0 && considered.bytes > 0 && total > rules.bytes_budget {
             StudyOutcome::OverBudget
         } else {
             chosen += 1;
             bytes = total;
-            StudyOutcome::Chosen
+            continue;
         };
+        if !considered.begun {
+            considered.outcome = refused;
+        }
     }
 }
 
@@ -224,7 +242,7 @@ fn consider(
     mut answers: Vec<FoundStudy>,
     rules: &Rules,
     today: Date,
-    here: &dyn Fn(&Uid) -> bool,
+    standing: &dyn Fn(&Uid) -> Standing,
 ) -> Option<Considered> {
     answers.sort_by_cached_key(|answer| answer_order(answer, &rules.sources));
     let judgements = answers.iter().map(|answer| judge(person, &Shown::from(answer)));
@@ -239,9 +257,10 @@ fn consider(
     let study = answers.into_iter().reduce(filled)?;
     let age = age_days(&study, today);
     let too_old = age.is_some_and(|days| i64::from(days) > i64::from(rules.look_back_days));
+    let standing = standing(&study.study);
     let outcome = if own {
         StudyOutcome::Own
-    } else if too_old {
+    } else if too_old && standing != Standing::Begun {
         StudyOutcome::TooOld
     } else if judgement.link() == Link::Apart {
         StudyOutcome::Apart
@@ -255,10 +274,11 @@ fn consider(
         link: judgement.link(),
         score,
         why,
-        bytes: if here(&study.study) { 0 } else { bytes_estimated(&study) },
+        bytes: if standing == Standing::Here { 0 } else { bytes_estimated(&study) },
         origin_unknown: is_origin_unknown(&study),
         date_unknown: age.is_none(),
         outcome,
+        begun: standing == Standing::Begun,
         study,
     })
 }
@@ -423,6 +443,8 @@ pub(super) mod tests {
         }
     }
 
+    const DAY: Date = Date::constant(2026, 11, 21);
+
     fn rules() -> Rules {
         Rules {
             own: vec![OwnHospital {
@@ -439,7 +461,7 @@ pub(super) mod tests {
 
     fn chosen(found: Vec<FoundStudy>, rules: &Rules) -> Vec<Considered> {
         let department = Department { code: String::new(), name: "呼吸内科".to_owned() };
-        choose(&person(), &department, &[], found, rules, Date::constant(2026, 11, 21), &|_| false)
+        choose(&person(), &department, &[], found, rules, DAY, &|_| Standing::New)
     }
 
     fn outcomes(considered: &[Considered]) -> Vec<(&str, StudyOutcome)> {
@@ -539,10 +561,42 @@ pub(super) mod tests {
         let few = chosen(found.clone(), &Rules { studies_max: 1, ..rules() });
         assert!(few[1..].iter().all(|one| one.outcome == StudyOutcome::TooMany));
         let department = Department::default();
-        let today = Date::constant(2026, 11, 21);
         let none = Rules { bytes_budget: 0, ..rules() };
-        let all_here = choose(&person(), &department, &[], found, &none, today, &|_| true);
+        let all_here = choose(&person(), &department, &[], found, &none, DAY, &|_| Standing::Here);
         assert!(all_here.iter().all(|one| one.outcome == StudyOutcome::Chosen && one.bytes == 0));
+    }
+
+    #[test]
+    fn an_order_decides_again_within_the_same_budget_and_takes_nothing_away() {
+        let chest = FoundStudy { instances: Some(7), ..bare_study("1.2") };
+        let knee = FoundStudy {
+            modalities: vec!["MR".to_owned()],
+            body_part: "KNEE".to_owned(),
+            description: String::new(),
+            ..FoundStudy { instances: Some(7), ..bare_study("1.3") }
+        };
+        let rules = Rules { bytes_budget: 4_000_000, ..rules() };
+        let department = Department { code: String::new(), name: "呼吸内科".to_owned() };
+        let decide = |wanted: &[Standard], begun: &str| {
+            let standing = |uid: &Uid| match uid.as_str() == begun {
+                true => Standing::Begun,
+                false => Standing::New,
+            };
+            let found = vec![chest.clone(), knee.clone()];
+            let mut all = choose(&person(), &department, wanted, found, &rules, DAY, &standing);
+            all.sort_by_key(|one| one.study.study.clone());
+            [all[0].outcome, all[1].outcome]
+        };
+        let (yes, no) = (StudyOutcome::Chosen, StudyOutcome::OverBudget);
+        assert_eq!(decide(&[], ""), [yes, no]);
+        assert_eq!(decide(&[], "1.2"), [yes, no], "what is here opens no new budget");
+        let ordered = Standard {
+            modality: "MR".to_owned(),
+            body_part: "KNEE".to_owned(),
+            code: String::new(),
+        };
+        assert_eq!(decide(std::slice::from_ref(&ordered), ""), [no, yes]);
+        assert_eq!(decide(&[ordered], "1.2"), [yes, yes]);
     }
 
     #[test]

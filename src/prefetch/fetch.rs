@@ -1,6 +1,6 @@
 //! One fetch: from place to place until every instance is here.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
 use forepost_cache::{Arrival, CacheError, Study, Uid};
@@ -8,10 +8,11 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::keeper::{DISK_FULL, Keeper, Kept};
-use super::order::{Outline, SeriesOrder, fetch_order};
+use super::open::{self, Ended, Fetching};
+use super::order::{Outline, SeriesOrder, fetch_order, put_first};
 use super::search::note_ready;
 use super::source::{Lane, Source};
-use super::{Prefetch, lock, retry_at};
+use super::{Prefetch, retry_at};
 use crate::breaker::Permit;
 use crate::fault::{Fault, Retry};
 use crate::ledger::{ClaimedFetch, FetchEnd, Judged};
@@ -27,29 +28,38 @@ struct Tried {
 
 impl Prefetch {
     /// Brings a study here, or as much of it as today's places give, and settles the try.
-    pub(super) async fn fetch(self: Arc<Self>, fetch: ClaimedFetch) {
+    pub(super) async fn fetch(self: Arc<Self>, fetch: ClaimedFetch, fetching: Arc<Fetching>) {
         let study = fetch.study.clone();
-        if let Err(error) = self.fetch_and_settle(fetch).await {
-            log::error!(study = study.as_str(); "settling a fetch: {error}");
-        }
-        lock(&self.fetching).remove(&study);
+        let ended = match self.fetch_and_settle(fetch, &fetching).await {
+            Ok(end) => open::ended(&end),
+            Err(error) => {
+                log::error!(study = study.as_str(); "settling a fetch: {error}");
+                Ended::Broken(error.to_string())
+            }
+        };
+        self.openings.end(&study, ended);
         self.wake();
     }
 
-    async fn fetch_and_settle(&self, fetch: ClaimedFetch) -> Result<(), Fault> {
+    async fn fetch_and_settle(
+        &self,
+        fetch: ClaimedFetch,
+        fetching: &Arc<Fetching>,
+    ) -> Result<FetchEnd, Fault> {
         let uid = Uid::try_from(fetch.study.as_str())
             .map_err(|error| Fault::ours("study uid", error.to_string()).for_good())?;
-        if self.is_held_back() && !fetch.urgent {
+        if self.is_held_back() && !fetch.urgent && !fetching.followed() {
             let fault = Fault::ours(DISK_FULL, "the disk has no room for fetches that can wait");
             let end = self.failed_end(&fetch, &fault);
-            return self.settle(&fetch.study, &uid, 0, end, Vec::new()).await;
+            self.settle(&fetch.study, &uid, 0, end.clone(), Vec::new()).await?;
+            return Ok(end);
         }
         let mut judged: Vec<Judged> = Vec::new();
         let mut bytes = 0;
         let mut fault = Fault::peer("places", "no place is known for the study").for_good();
         let mut end = None;
         for place in &fetch.places {
-            let tried = match self.try_place(&uid, place, &fetch).await {
+            let tried = match self.try_place(&uid, place, &fetch, fetching).await {
                 Ok(tried) => tried,
                 Err(tried_in_vain) => {
                     fault = worse(fault, tried_in_vain);
@@ -71,12 +81,17 @@ impl Prefetch {
             if let Some(told) = tried.kept.fault {
                 fault = worse(fault, told);
             }
+            if fetching.yields.is_cancelled() {
+                end = Some(FetchEnd::Yielded);
+                break;
+            }
             if self.stop.is_cancelled() {
                 break;
             }
         }
         let end = end.unwrap_or_else(|| self.failed_end(&fetch, &fault));
-        self.settle(&fetch.study, &uid, bytes, end, judged).await
+        self.settle(&fetch.study, &uid, bytes, end.clone(), judged).await?;
+        Ok(end)
     }
 
     fn failed_end(&self, fetch: &ClaimedFetch, fault: &Fault) -> FetchEnd {
@@ -107,12 +122,13 @@ impl Prefetch {
             FetchEnd::Again { .. } => "again",
             FetchEnd::Apart { .. } => "apart",
             FetchEnd::Failed { .. } => "failed",
+            FetchEnd::Yielded => "yielded",
         };
         metrics::counter!("fetches_total", "outcome" => outcome).increment(1);
         metrics::counter!("fetched_bytes_total").increment(bytes);
         let fault = match &end {
             FetchEnd::Again { fault, .. } | FetchEnd::Failed { fault } => fault.as_str(),
-            FetchEnd::Here | FetchEnd::Apart { .. } => "",
+            FetchEnd::Here | FetchEnd::Apart { .. } | FetchEnd::Yielded => "",
         };
         log::info!(study, outcome, instances = have, bytes, fault; "fetch settled");
         let now = (self.parts.clock)();
@@ -132,14 +148,14 @@ impl Prefetch {
         uid: &Uid,
         place: &Place,
         fetch: &ClaimedFetch,
+        fetching: &Arc<Fetching>,
     ) -> Result<Tried, Fault> {
         let source = self.source(&place.source).ok_or_else(|| {
             Fault::ours("source", format!("{} is no longer configured", place.source))
         })?;
         let now = (self.parts.clock)();
         if let Permit::Rest(until) = self.permit(&place.source, now) {
-            return Err(Fault::peer("resting", "the source rests after faults in a row")
-                .after_ms(until.since_ms(now)));
+            return Err(super::resting(until, now));
         }
         let outlined = self.outline(source, place, uid).await;
         self.tell_breaker(&place.source, outlined.as_ref().map(|_| ()), now);
@@ -150,12 +166,12 @@ impl Prefetch {
         }
         let arrival = self.arrival(uid).await?;
         let (pieces, queue) = mpsc::channel(PIECES_MAX);
-        let keeper = Keeper::new(arrival, &self.parts.rules, &fetch.wants);
+        let keeper = Keeper::new(arrival, &self.parts.rules, &fetch.wants, Arc::clone(fetching));
         let keeping = tokio::task::spawn_blocking({
             let runtime = tokio::runtime::Handle::current();
             move || keeper.run(queue, &runtime)
         });
-        let asked = self.retrieve_all(source, place, uid, order, pieces).await;
+        let asked = self.retrieve_all(source, place, uid, order, pieces, fetching).await;
         let mut kept = keeping
             .await
             .map_err(|_| Fault::ours("keeper", "the keeper of an arriving study panicked"))?;
@@ -238,6 +254,7 @@ impl Prefetch {
     }
 
     /// Sends the requests in their order, several at a time, until one fails or all are answered.
+    /// What a follower wants goes first.
     async fn retrieve_all(
         &self,
         source: &Arc<dyn Source>,
@@ -245,14 +262,21 @@ impl Prefetch {
         uid: &Uid,
         order: Vec<Wanted>,
         pieces: mpsc::Sender<(usize, super::source::Piece)>,
+        fetching: &Fetching,
     ) -> Result<(), Fault> {
         let mut lanes: Vec<usize> = (0..LANES_MAX).collect();
         let mut requests: JoinSet<(usize, Result<(), Fault>)> = JoinSet::new();
         let mut result = Ok(());
-        let mut order = order.into_iter();
+        let mut order = VecDeque::from(order);
         loop {
             while let (true, Some(number)) = (result.is_ok(), lanes.pop()) {
-                let Some(wanted) = order.next() else { break };
+                while let Some(first) = fetching.next_first() {
+                    put_first(&mut order, first);
+                }
+                let Some(wanted) = order.pop_front() else {
+                    lanes.push(number);
+                    break;
+                };
                 let lane = Lane::new(pieces.clone(), number);
                 let source = Arc::clone(source);
                 let (place, uid) = (place.clone(), uid.clone());
@@ -265,6 +289,9 @@ impl Prefetch {
                 ended = requests.join_next() => ended,
                 () = self.stop.cancelled() => {
                     return Err(Fault::ours("stopping", "Forepost is stopping").after_ms(0));
+                }
+                () = fetching.yields.cancelled() => {
+                    return Err(Fault::ours("yielding", "another study is opened").after_ms(0));
                 }
             };
             match ended {

@@ -5,6 +5,7 @@
 //! doors see at their next piece.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use forepost_cache::{Arrival, CacheError, Header, Object};
@@ -13,6 +14,7 @@ use tokio::sync::mpsc;
 
 use super::choice::Rules;
 use super::guard::{self, Shown};
+use super::open::Fetching;
 use super::source::Piece;
 use crate::fault::Fault;
 use crate::ledger::{Judged, Want};
@@ -23,6 +25,9 @@ pub(super) const DISK_FULL: &str = "disk full";
 
 /// How long a batch may wait for more (docs/ARCHITECTURE.md, 1).
 const TICK: Duration = Duration::from_millis(200);
+
+/// The same while somebody waits for what arrives: about what a sync of one object takes.
+const FOLLOWED_TICK: Duration = Duration::from_millis(2);
 
 /// Objects of one request that may be refused before the request is.
 const REFUSED_MAX: u32 = 16;
@@ -48,10 +53,11 @@ pub(super) struct Keeper {
     refused: u32,
     judged: Option<Shown>,
     kept: Kept,
+    fetching: Arc<Fetching>,
 }
 
 impl Keeper {
-    pub fn new(arrival: Arrival, rules: &Rules, wants: &[Want]) -> Keeper {
+    pub fn new(arrival: Arrival, rules: &Rules, wants: &[Want], fetching: Arc<Fetching>) -> Keeper {
         Keeper {
             arrival,
             rules: rules.clone(),
@@ -60,18 +66,24 @@ impl Keeper {
             refused: 0,
             judged: None,
             kept: Kept::default(),
+            fetching,
         }
     }
 
     /// Keeps what comes until the lanes are closed, or something ends it.
     pub fn run(mut self, mut queue: mpsc::Receiver<(usize, Piece)>, runtime: &Handle) -> Kept {
         loop {
+            let followed = self.fetching.followed();
+            let tick = if followed { FOLLOWED_TICK } else { TICK };
             let next = match queue.try_recv() {
                 Ok(piece) => Ok(Some(piece)),
                 Err(_) => {
-                    runtime.block_on(async { tokio::time::timeout(TICK, queue.recv()).await })
+                    runtime.block_on(async { tokio::time::timeout(tick, queue.recv()).await })
                 }
             };
+            if followed {
+                self.arrival.hurry();
+            }
             let step = match next {
                 Ok(Some((lane, piece))) => self.take(lane, piece),
                 Ok(None) => break,
@@ -144,7 +156,10 @@ impl Keeper {
             return true;
         }
         let (name, code) = (&header.institution_name, &header.institution_code);
-        if self.rules.is_own(name, code, &header.issuer_of_accession) {
+        // Who opens a study that no registration wanted knows which one.
+        let own =
+            !self.wants.is_empty() && self.rules.is_own(name, code, &header.issuer_of_accession);
+        if own {
             self.kept.apart =
                 Some("left out because the objects are this hospital's own".to_owned());
             return false;

@@ -8,7 +8,7 @@
 //! long series; every missing instance is covered by what is asked for; the order depends on the
 //! manifest alone. Start reading at [`fetch_order`].
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use forepost_cache::{Study, Uid};
 
@@ -53,6 +53,25 @@ pub fn fetch_order(manifest: &[ListedInstance], here: &HashSet<Uid>) -> Vec<Want
     }
     wanted.extend(rest);
     wanted
+}
+
+/// Brings to the front what of the order is needed for `first`, which somebody waits for. An
+/// instance that is to come with its series is asked for by itself before it; what is not missing
+/// changes nothing.
+pub fn put_first(order: &mut VecDeque<Wanted>, first: Wanted) {
+    let needed = |wanted: &Wanted| match (&first, wanted) {
+        (Wanted::Study, _) | (_, Wanted::Study) => false,
+        (Wanted::Series(waited), Wanted::Series(series) | Wanted::Instance(series, _)) => {
+            waited == series
+        }
+        (Wanted::Instance(..), Wanted::Instance(..)) => *wanted == first,
+        (Wanted::Instance(waited, _), Wanted::Series(series)) => waited == series,
+    };
+    let (mut front, rest): (Vec<_>, Vec<_>) = order.drain(..).partition(needed);
+    if let (Wanted::Instance(..), Some(Wanted::Series(_))) = (&first, front.first()) {
+        front.insert(0, first);
+    }
+    order.extend(front.into_iter().chain(rest));
 }
 
 /// What a place says it has of a study: by series where it counts them, else instance by instance.
@@ -265,6 +284,25 @@ mod tests {
         let mut manifest = series(1, CT, 2);
         manifest.extend(series(1, CT, 2));
         assert_eq!(fetch_order(&manifest, &HashSet::new()), vec![instance(1, 2), instance(1, 1)]);
+    }
+
+    #[test]
+    fn what_somebody_waits_for_goes_first_and_what_is_here_is_not_asked_for() {
+        let series = |n: u32| Wanted::Series(uid(&format!("2.25.{n}")));
+        let after = |first: Wanted| {
+            let mut order = VecDeque::from([instance(9, 1), series(1), series(2), instance(3, 7)]);
+            put_first(&mut order, first);
+            Vec::from(order)
+        };
+        let as_it_was = vec![instance(9, 1), series(1), series(2), instance(3, 7)];
+        assert_eq!(after(series(2)), [series(2), instance(9, 1), series(1), instance(3, 7)]);
+        assert_eq!(after(series(3)), [instance(3, 7), instance(9, 1), series(1), series(2)]);
+        let one = instance(2, 5);
+        assert_eq!(after(one.clone()), [one, series(2), instance(9, 1), series(1), instance(3, 7)]);
+        assert_eq!(after(instance(3, 7))[0], instance(3, 7));
+        for here in [Wanted::Study, series(8), instance(3, 8), instance(8, 1)] {
+            assert_eq!(after(here), as_it_was);
+        }
     }
 
     proptest::proptest! {

@@ -1,15 +1,16 @@
 //! One search of one plan: ask, choose, settle.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use forepost_cache::Uid;
 use tokio::task::JoinSet;
 
-use super::choice;
+use super::choice::{self, Standing};
 use super::{Prefetch, lock, retry_at};
 use crate::breaker::Permit;
 use crate::fault::Fault;
-use crate::ledger::{ClaimedPlan, Considered, SearchEnd};
+use crate::ledger::{ClaimedPlan, Considered, Ordered, SearchEnd};
 use crate::model::{FoundStudy, PlanState, Registration, StudyOutcome, Time};
 
 impl Prefetch {
@@ -50,17 +51,22 @@ impl Prefetch {
             };
             ends.push((source, end));
         }
-        let considered = self.consider(&registration, found, now);
+        let ledger = &self.parts.ledger;
+        let mut begun = plan.begun;
+        begun.extend(plan.chosen.into_iter().filter(|study| self.openings.has_begun(study)));
+        let wanted = ledger.ordered(&registration.hospital, &registration.identifiers, now)?;
+        let considered = self.consider(&registration, &wanted, found, &begun, now);
         let chosen = considered.iter().filter(|c| c.outcome == StudyOutcome::Chosen).count();
         let (all, asked) = (considered.len(), ends.len());
-        let numbers = &registration.identifiers;
-        let ledger = &self.parts.ledger;
-        let settled = ledger.settle_search(plan.id, numbers, ends, considered, now).await?;
+        let ordered = wanted.len();
+        let settled =
+            ledger.settle_search(plan.id, &registration, ends, considered, wanted, now).await?;
         log::info!(
-            plan = plan.id, sources = asked, found = all, chosen, state = settled.state.name();
+            plan = plan.id, sources = asked, found = all, chosen, ordered,
+            state = settled.state.name();
             "plan searched"
         );
-        if settled.state == PlanState::Ready {
+        if settled.state == PlanState::Ready && settled.new {
             note_ready(plan.id, settled.lead_ms);
         }
         Ok(())
@@ -82,9 +88,7 @@ impl Prefetch {
                 continue;
             }
             if let Permit::Rest(until) = self.permit(&name, now) {
-                let fault = Fault::peer("resting", "the source rests after faults in a row")
-                    .after_ms(until.since_ms(now));
-                answers.push((name, Err(fault)));
+                answers.push((name, Err(super::resting(until, now))));
                 continue;
             }
             let (source, registration) = (Arc::clone(source), Arc::clone(registration));
@@ -106,14 +110,25 @@ impl Prefetch {
     fn consider(
         &self,
         registration: &Registration,
+        ordered: &[Ordered],
         found: Vec<FoundStudy>,
+        begun: &HashSet<String>,
         now: Time,
     ) -> Vec<Considered> {
         let today = now.wall(self.parts.offset).date();
-        let here = |uid: &Uid| self.parts.cache.instances_here(uid) > 0;
+        let standing = |uid: &Uid| {
+            if begun.contains(uid.as_str()) {
+                Standing::Begun
+            } else if self.parts.cache.instances_here(uid) > 0 {
+                Standing::Here
+            } else {
+                Standing::New
+            }
+        };
         let (person, department) = (&registration.person, &registration.department);
-        // A registration names no examination; orders come later, by `checkAgain` (3.3).
-        choice::choose(person, department, &[], found, &self.parts.rules, today, &here)
+        // A registration names no examination; they are ordered later, by `checkAgain` (3.3).
+        let wanted: Vec<_> = ordered.iter().filter_map(|one| one.standard.clone()).collect();
+        choice::choose(person, department, &wanted, found, &self.parts.rules, today, &standing)
             .into_iter()
             .map(|considered| Considered {
                 why: considered.explanation(),

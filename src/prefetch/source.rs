@@ -28,6 +28,9 @@ pub trait Source: Send + Sync {
         since: jiff::civil::Date,
     ) -> Work<'a, Vec<FoundStudy>>;
 
+    /// A study by its UID, whoever's it is; `None` when the source does not have it.
+    fn locate<'a>(&'a self, study: &'a Uid) -> Work<'a, Option<FoundStudy>>;
+
     /// Whether the source understands one of the registration's identifiers.
     fn understands(&self, registration: &Registration) -> bool;
 

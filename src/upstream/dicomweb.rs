@@ -103,6 +103,17 @@ impl DicomwebSource {
             query.push_str(&format!("&IssuerOfPatientID={}", encoded(issuer)));
         }
         query.push_str(&format!("&StudyDate={}-", since.strftime("%Y%m%d")));
+        self.studies(query).await
+    }
+
+    async fn locate_now(&self, study: &Uid) -> Result<Option<FoundStudy>, Fault> {
+        let found = self.studies(format!("StudyInstanceUID={}", study.as_str())).await?;
+        // A server that does not know the key answers with every study that it has.
+        Ok(found.into_iter().find(|one| one.study == *study))
+    }
+
+    /// The studies that a query finds, as far as they can be had.
+    async fn studies(&self, mut query: String) -> Result<Vec<FoundStudy>, Fault> {
         query.push_str(&format!("&includefield={}", STUDY_FIELDS.join(",")));
         let pages = Pages {
             step: "search",
@@ -312,6 +323,10 @@ impl Source for DicomwebSource {
         since: Date,
     ) -> Work<'a, Vec<FoundStudy>> {
         Box::pin(self.search_now(registration, since))
+    }
+
+    fn locate<'a>(&'a self, study: &'a Uid) -> Work<'a, Option<FoundStudy>> {
+        Box::pin(self.locate_now(study))
     }
 
     fn understands(&self, registration: &Registration) -> bool {

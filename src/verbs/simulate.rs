@@ -80,6 +80,7 @@ fn report_json(report: &Report, seed: u64, days: u32, seconds: f64) -> serde_jso
         "on_time": report.on_time, "late_unavoidably": report.late_unavoidably,
         "backlog_max": report.backlog_max, "alarms": report.alarms, "kills": report.kills,
         "clock_steps": report.clock_steps, "cloud_hours_down": report.cloud_hours_down,
+        "ledger_bytes": report.ledger_bytes,
         "violations": report.violations,
     })
 }
@@ -103,6 +104,9 @@ fn print_report(report: &Report, days: u32, seconds: f64) {
         report.cloud_hours_down, report.kills, report.clock_steps
     );
     println!("alarms       {} changes of level", report.alarms);
+    let bytes = report.ledger_bytes;
+    let each = bytes / (report.acknowledged + report.changed).max(1);
+    println!("ledger       {} MB, {each} bytes a settlement", bytes / 1_000_000);
     for violation in &report.violations {
         println!("VIOLATED     {violation}");
     }

@@ -1,6 +1,6 @@
 //! Dictionaries: clouds ask, and are answered whatever the HIS does meanwhile.
 
-use std::process::Output;
+use std::process::{Command, Output};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -480,6 +480,55 @@ fn registrations_are_acknowledged_while_a_verb_writes_a_hundred_thousand_rows() 
         assert_eq!(forepost.metric("registrations_kept"), f64::from(number - 700));
     });
     assert_eq!(forepost.metric("dictionary_rows"), 100_000.0);
+}
+
+#[test]
+fn a_cloud_asks_over_tls_and_trusts_the_authority_it_was_given() {
+    let authority = rcgen::CertifiedIssuer::self_signed(
+        {
+            let mut about = rcgen::CertificateParams::new(Vec::new()).unwrap();
+            about.distinguished_name.push(rcgen::DnType::CommonName, "the cloud's authority");
+            about.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+            about
+        },
+        rcgen::KeyPair::generate().unwrap(),
+    )
+    .unwrap();
+    let key = rcgen::KeyPair::generate().unwrap();
+    let door = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    let door = door.signed_by(&key, &authority).unwrap();
+    let more = "[zone.cloud]\nlisten_tls = \"127.0.0.1:0\"\n\
+                certificate = \"{folder}/door.pem\"\ncertificate_key = \"{folder}/door.key\"\n";
+    let files = vec![("door.pem", door.pem()), ("door.key", key.serialize_pem())];
+    let forepost = Forepost::start(Setup { more: more.to_owned(), files, ..setup() });
+    import(
+        &forepost,
+        "examCode,examName\nE1,腰椎MRI检查\n",
+        &["--kind", "exam", "--hospital", "123456"],
+    );
+    let stranger = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let told = [authority.pem(), stranger.cert.pem()].map(|pem| {
+        let trusted = folder.path().join("trusted.pem");
+        std::fs::write(&trusted, pem).unwrap();
+        let port = forepost.cloud_tls().rsplit(':').next().unwrap().to_owned();
+        let output = Command::new("curl")
+            .args(["-sS", "--noproxy", "*", "--max-time", "20", "--resolve"])
+            .arg(format!("localhost:{port}:127.0.0.1"))
+            .arg("--cacert")
+            .arg(&trusted)
+            .arg(format!("https://localhost:{port}{EXAM}?hospitalld=123456"))
+            .output();
+        output.expect("curl starts")
+    });
+    let answer: Value = serde_json::from_slice(&told[0].stdout).expect("an answer in JSON");
+    assert_eq!(
+        (&answer["code"], codes(answer["datas"].as_array().unwrap(), "examCode")),
+        (&json!(200), vec!["E1".to_owned()])
+    );
+    assert_eq!(told[1].status.code(), Some(60), "curl: the certificate is not to be trusted");
+    let plain = http::ask(&forepost.cloud_tls(), "GET", EXAM, &[], b"");
+    assert!(plain.is_err(), "plain HTTP is turned away: {plain:?}");
 }
 
 #[test]

@@ -51,6 +51,50 @@ fn twenty_registrations_a_second_are_answered_in_time_while_a_study_arrives_unde
     assert!(p99 < P99_MAX, "p99 is {p99:?}, allowed is {P99_MAX:?}; {disk}");
 }
 
+/// Two sources at once, each held to its own rate while the other sends.
+#[test]
+fn under_load_each_source_keeps_its_own_limit_within_five_percent() {
+    let rates = [1_500_000_f64, 3_000_000.0];
+    let patients = [Patient::new(560), Patient::new(561)];
+    // Ten seconds at its source's rate, of 131 KB objects.
+    let studies: Vec<Study> = (0..2)
+        .map(|n| {
+            let series = vec![(rates[n] * 10.0 / 131_800.0) as usize];
+            Study { series, side: 256, ..Study::of(&patients[n], 560 + n as u64) }
+        })
+        .collect();
+    let archives = [Orthanc::with(&[&studies[0]]), Orthanc::with(&[&studies[1]])];
+    let clouds = [Cloud::before(&archives[0]), Cloud::before(&archives[1])];
+    let key = "[[source.patient_key]]";
+    let slow = |n: usize, name: &str| {
+        let limit = format!("kilobytes_per_second_max = {}\n{key}", rates[n] / 1_000.0);
+        clouds[n].source(name).replace(key, &limit)
+    };
+    let forepost = Forepost::start(Setup::with(&[slow(0, "one"), slow(1, "two")]));
+    for (n, patient) in patients.iter().enumerate() {
+        forepost.accept(&patient.registration(26, 90_100 + n as i64));
+    }
+    // Between two looks at what is listed, so that searches and the last sync do not count.
+    let listed = |n: usize| {
+        let query = format!("/studies/{}/instances?limit=1000", studies[n].uid());
+        (forepost.qido(&query).len() as f64, Instant::now())
+    };
+    let starts = [0, 1].map(|n| {
+        let some = || Some(listed(n)).filter(|(instances, _)| *instances >= 10.0);
+        crate::support::wait_for(Duration::from_secs(30), some).expect("the study begins")
+    });
+    std::thread::sleep(Duration::from_secs(7));
+    for (n, (before, began)) in starts.into_iter().enumerate() {
+        let (now, ended) = listed(n);
+        let bytes = (now - before) * studies[n].objects()[0].bytes.len() as f64;
+        let rate = bytes / (ended - began).as_secs_f64();
+        println!("limit {}, measured {rate:.0}", rates[n]);
+        // A batch of 200 ms may fall on either side of a look: 3 % of seven seconds.
+        assert!((rate / rates[n] - 1.0).abs() < 0.05 + 0.03, "{rate} of {}", rates[n]);
+        assert!((now as usize) < studies[n].instances(), "it was still arriving");
+    }
+}
+
 /// The time that so many of a hundred stay below.
 fn share(times: &mut [Duration], percent: usize) -> Duration {
     times.sort_unstable();

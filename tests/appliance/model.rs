@@ -217,6 +217,10 @@ impl Source for Script {
         Box::pin(async { Ok(found) })
     }
 
+    fn locate<'a>(&'a self, _: &'a Uid) -> Work<'a, Option<FoundStudy>> {
+        Box::pin(async { Ok(None) })
+    }
+
     fn understands(&self, _: &Registration) -> bool {
         true
     }

@@ -56,6 +56,8 @@ fn the_same_seed_is_the_same_week() {
     let week = || {
         let mut report = simulate(11, 7);
         let seconds = report.as_object_mut().unwrap().remove("seconds");
+        // Its log may or may not be copied when it is closed.
+        report.as_object_mut().unwrap().remove("ledger_bytes");
         assert!(seconds.is_some_and(|seconds| seconds.as_f64().unwrap() > 0.0));
         report
     };

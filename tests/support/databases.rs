@@ -207,8 +207,8 @@ impl Database {
 
     fn command(&self, name: &str) -> Command {
         let mut command = Command::new(program(name));
-        // MariaDB deletes every temporary table that it finds at its start: in a shared folder
-        // those of a server beside it.
+        // MariaDB deletes every table it finds in its folder for scratch files at its start: in a
+        // shared one those of a server beside it.
         command.current_dir(self.folder.path()).env("TMPDIR", self.folder.path());
         if let Some((user, group)) = account(self.system) {
             command.uid(user).gid(group);

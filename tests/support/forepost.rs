@@ -132,6 +132,11 @@ impl Forepost {
         self.ready["cloud"].as_str().expect("the cloud zone listens").to_owned()
     }
 
+    /// `127.0.0.1:port` of the cloud zone with TLS.
+    pub fn cloud_tls(&self) -> String {
+        self.ready["cloud_tls"].as_str().expect("the cloud zone speaks TLS").to_owned()
+    }
+
     /// `127.0.0.1:port` of the console zone.
     pub fn console(&self) -> String {
         self.ready["console"].as_str().expect("the console zone listens").to_owned()

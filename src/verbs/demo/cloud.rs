@@ -162,6 +162,7 @@ impl Cloud {
             lookup: Lookup::new(ledger.clone(), cache.clone(), Vec::new()),
             callers: None,
             clock: clock::now,
+            prefetch: None,
             retrieve_base,
         }));
         let zone = if line.is_some() { "demo cloud" } else { "demo index" };

@@ -72,6 +72,7 @@ pub struct Report {
     pub kills: u32,
     pub clock_steps: u32,
     pub cloud_hours_down: f64,
+    pub ledger_bytes: u64,
     pub violations: Vec<String>,
 }
 
@@ -85,9 +86,20 @@ struct Machine {
     stepped_ms: i64,
 }
 
+/// How long the machine keeps the bodies of what it has delivered: what the configuration says when
+/// it says nothing.
+const KEEP_BODIES_MS: i64 = 90 * DAY;
+/// Bodies that are emptied in one commit.
+const PRUNE_MAX: usize = 1_000;
+/// Lines of the evidence that are read and checked at a time.
+const CHAIN_PAGE: usize = 10_000;
+/// Days between two lines of progress where nobody sees the bar.
+const TOLD_DAYS: i64 = 30;
+
 /// What the HIS sends of a settlement.
 struct Origin {
-    body: Value,
+    study: usize,
+    item: i64,
     self_pay: bool,
     /// True time of the settlement, where the HIS gives it.
     settled_at: Option<Time>,
@@ -212,12 +224,7 @@ impl World {
         let mut push = Vec::new();
         for item in 0..items {
             push.push((self.origins.len(), 0));
-            let place = self.origins.len();
-            self.origins.push(Origin {
-                body: body(study, place, item, self_pay),
-                self_pay,
-                settled_at: given,
-            });
+            self.origins.push(Origin { study, item, self_pay, settled_at: given });
             self.model.settlements.push(Default::default());
         }
         if !self_pay && self.dice.chance(70) {
@@ -238,14 +245,28 @@ impl World {
             if when > last {
                 break;
             }
-            if when.since_ms(self.begin) / DAY != self.now.since_ms(self.begin) / DAY {
-                bar.set_position((when.since_ms(self.begin) / DAY) as u64);
+            let day = when.since_ms(self.begin) / DAY;
+            if day != self.now.since_ms(self.begin) / DAY {
+                bar.set_position(day as u64);
                 bar.set_message(format!("{} open", self.model.backlog()));
+                if day % TOLD_DAYS == 0 && bar.is_hidden() {
+                    let (seconds, open) = (bar.elapsed().as_secs(), self.model.backlog());
+                    eprintln!("day {day} after {seconds} s: {} kept, {open} open", self.kept());
+                }
                 self.check_sums()?;
+                self.prune().await?;
             }
             self.now = when;
             self.happen(event).await?;
         }
+        Ok(())
+    }
+
+    /// Empties old bodies, as the machine does each hour.
+    async fn prune(&mut self) -> Result<(), LedgerError> {
+        let before = self.now.plus_ms(-KEEP_BODIES_MS);
+        let Some(machine) = &self.machine else { return Ok(()) };
+        while machine.ledger.prune_bodies(before, PRUNE_MAX).await? == PRUNE_MAX {}
         Ok(())
     }
 
@@ -290,6 +311,10 @@ impl World {
                 Ok(())
             }
         }
+    }
+
+    fn kept(&self) -> u64 {
+        self.report.acknowledged + self.report.changed
     }
 
     fn wall(&self) -> Time {
@@ -364,13 +389,21 @@ impl World {
             self.at(self.now.plus_ms(PUSH_AGAIN_MS), Event::Push(push));
             return Ok(());
         };
+        // A HIS keeps its order: what changed goes behind what it changes.
+        let early = |(place, version): &(usize, u32)| {
+            *version > 0 && self.model.settlements[*place].acknowledged.is_none()
+        };
+        if push.iter().any(early) {
+            self.at(self.now.plus_ms(PUSH_AGAIN_MS), Event::Push(push));
+            return Ok(());
+        }
         let interface = interface();
         let mut arrived = Vec::new();
         let mut contents = Vec::new();
         for (place, version) in push {
             let sent = Sent { settlement: place, version };
             let origin = &self.origins[place];
-            let mut body = origin.body.clone();
+            let mut body = body(place, origin);
             if !origin.self_pay {
                 body["medListCodg"] = json!(format!("X{version:05}"));
             }
@@ -535,6 +568,9 @@ impl World {
         if let Some(machine) = self.machine.take() {
             machine.ledger.close();
         }
+        let files = std::fs::read_dir(&self.folder)?.flatten();
+        let sizes = files.filter(|file| file.file_name() != "reserve").map(|file| file.metadata());
+        self.report.ledger_bytes = sizes.flatten().map(|file| file.len()).sum();
         Ok(self.report)
     }
 
@@ -563,11 +599,17 @@ impl World {
 
     fn check_chain(&mut self) -> Result<(), LedgerError> {
         let Some(machine) = &self.machine else { return Ok(()) };
-        let chain = machine.ledger.evidence(Time(0), Time(i64::MAX), usize::MAX >> 1)?;
-        if let Some(number) = chain.broken_at() {
-            self.violated(format!("the evidence is broken at {number}"));
+        let mut last = 0;
+        loop {
+            let chain = machine.ledger.evidence_behind(last, CHAIN_PAGE)?;
+            let Some(first) = chain.lines.first() else { return Ok(()) };
+            let gap = (first.number != last + 1).then_some(first.number);
+            if let Some(number) = gap.or_else(|| chain.broken_at()) {
+                self.violated(format!("the evidence is broken at {number}"));
+                return Ok(());
+            }
+            last += chain.lines.len() as i64;
         }
-        Ok(())
     }
 }
 
@@ -576,7 +618,8 @@ fn interface() -> &'static Interface {
 }
 
 /// What the HIS sends. Some studies are known by one number, some by both.
-fn body(study: usize, place: usize, item: i64, self_pay: bool) -> Value {
+fn body(place: usize, origin: &Origin) -> Value {
+    let Origin { study, item, self_pay, .. } = *origin;
     let zeros = "00000000000000000000";
     let mut body = json!({
         "hospitalld": "H11019900001",
