@@ -49,7 +49,7 @@ pub use deliveries::{
     OnTime, Tally,
 };
 pub use dictionaries::{CopyShown, DictionaryShown, NewCopy};
-pub use evictions::Standing;
+pub use evictions::Footing;
 pub use evidence::{Chain, Evidence};
 pub use fetches::{ClaimedFetch, FetchEnd, Judged, Want};
 pub use keys::{KeyFault, load_or_make as load_or_make_keys};

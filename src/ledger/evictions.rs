@@ -15,8 +15,8 @@ pub(super) const MIGRATION: &str =
 
 /// How a study in the cache stands with the registrations.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Standing {
-    /// An open plan waits for it or counts on it.
+pub struct Footing {
+    /// An open plan waits for it or counts on it, or somebody opened it and it is on its way.
     pub wanted: bool,
     /// A plan chose it once.
     pub matched: bool,
@@ -28,8 +28,8 @@ pub struct Standing {
 
 impl Ledger {
     /// How each of these studies stands, in their order.
-    pub fn standings(&self, studies: &[&str]) -> Result<Vec<Standing>, LedgerError> {
-        self.read(|connection| studies.iter().map(|study| standing(connection, study)).collect())
+    pub fn footings(&self, studies: &[&str]) -> Result<Vec<Footing>, LedgerError> {
+        self.read(|connection| studies.iter().map(|study| footing(connection, study)).collect())
     }
 
     /// Takes back that a study is here, because it leaves; kept with who decided it. `false`: an
@@ -140,12 +140,17 @@ fn take_back(
     Ok(())
 }
 
+/// By an open plan, or by who opened it and has not all of it yet.
 fn is_wanted(connection: &Connection, study: &str) -> Result<bool, LedgerError> {
-    let sql = format!("SELECT EXISTS(SELECT 1 FROM {WANTED_BY} AND c.study = ?1)");
+    let sql = format!(
+        "SELECT EXISTS(SELECT 1 FROM {WANTED_BY} AND c.study = ?1)
+           OR EXISTS(SELECT 1 FROM fetch
+                WHERE study = ?1 AND state = 'waiting' AND opened_at IS NOT NULL)"
+    );
     Ok(connection.prepare_cached(&sql)?.query_row([study], |row| row.get(0))?)
 }
 
-fn standing(connection: &Connection, study: &str) -> Result<Standing, LedgerError> {
+fn footing(connection: &Connection, study: &str) -> Result<Footing, LedgerError> {
     let (chosen, over_at): (i64, Option<i64>) = connection
         .prepare_cached(
             "SELECT count(*), max(coalesce(p.over_at, p.updated_at))
@@ -160,8 +165,8 @@ fn standing(connection: &Connection, study: &str) -> Result<Standing, LedgerErro
         )?
         .query_row([study], |row| row.get(0))
         .optional()?;
-    Ok(Standing {
-        wanted: chosen > 0 && is_wanted(connection, study)?,
+    Ok(Footing {
+        wanted: is_wanted(connection, study)?,
         matched: chosen > 0,
         over_at: over_at.map(Time),
         opened_at: minute.map(|minute| Time(minute * 60_000)),

@@ -208,9 +208,9 @@ async fn a_study_that_was_evicted_is_fetched_again_by_who_wants_it_next() {
     assert!(!evict(NOW).await.unwrap(), "a plan to come counts on it");
     let over = PlanOrder { over: true, ..order() };
     register(&ledger, "one", "王小东", over).await;
-    let standing = ledger.standings(&[STUDY, "2.25.9"]).unwrap();
-    let expected = Standing { matched: true, over_at: Some(NOW), ..Standing::default() };
-    assert_eq!(standing, [expected, Standing::default()]);
+    let footing = ledger.footings(&[STUDY, "2.25.9"]).unwrap();
+    let expected = Footing { matched: true, over_at: Some(NOW), ..Footing::default() };
+    assert_eq!(footing, [expected, Footing::default()]);
     assert!(evict(NOW).await.unwrap());
     assert_eq!(fetch_state(&ledger, FetchState::Evicted), 1);
     let two = register(&ledger, "two", "王小东", order()).await.id;

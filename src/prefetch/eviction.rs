@@ -9,8 +9,9 @@
 //!
 //! Two marks say when studies leave: above the high one until the low one is reached. Two floors
 //! of free room say who stops: [`Marks::floor`], below which no fetch begins unless a patient
-//! cannot wait, and the cache's own [`forepost_cache::limits::SPARE_BYTES`], below which nothing
-//! is taken in, so that the ledger has room for what senders are promised.
+//! cannot wait or somebody has opened the study, and the cache's own
+//! [`forepost_cache::limits::SPARE_BYTES`], below which nothing is taken in, so that the ledger has
+//! room for what senders are promised.
 
 use std::cmp::Reverse;
 use std::sync::Arc;
@@ -23,7 +24,7 @@ use forepost_cache::{Cache, CacheError, Held, IndexState, Leaving, Room, Uid};
 use super::Prefetch;
 use super::fetch::blocking;
 use crate::fault::Fault;
-use crate::ledger::{Ledger, LedgerError, Standing};
+use crate::ledger::{Footing, Ledger, LedgerError};
 use crate::limits::{
     EVICTION_PAUSE_MS, EVICTIONS_MAX, FETCH_FLOOR_BYTES_MAX, FETCH_FLOOR_BYTES_MIN,
     FETCH_FLOOR_SHARE, OPEN_MS, ROOM_LOOK_MS, UNMATCHED_MS,
@@ -106,25 +107,25 @@ pub struct Candidate {
 /// Chooses what leaves first until `needed` bytes are found or nothing more may leave: what no
 /// plan chose, then the visits that are over longest, by days; among those what was opened longest
 /// ago, then the largest.
-pub fn choose(held: Vec<(Held, Standing)>, needed: u64, now: Time) -> Vec<Candidate> {
-    let mut may: Vec<(Held, Standing)> =
-        held.into_iter().filter(|(held, standing)| may_leave(held, standing, now)).collect();
-    may.sort_by_key(|(held, standing)| {
-        let since = standing.over_at.unwrap_or(Time(held.written_ms));
+pub fn choose(held: Vec<(Held, Footing)>, needed: u64, now: Time) -> Vec<Candidate> {
+    let mut may: Vec<(Held, Footing)> =
+        held.into_iter().filter(|(held, footing)| may_leave(held, footing, now)).collect();
+    may.sort_by_key(|(held, footing)| {
+        let since = footing.over_at.unwrap_or(Time(held.written_ms));
         let day = since.0.div_euclid(DAY_MS);
-        let opened = standing.opened_at.map(|at| at.0);
-        (standing.matched, day, opened, Reverse(held.bytes), held.study.clone())
+        let opened = footing.opened_at.map(|at| at.0);
+        (footing.matched, day, opened, Reverse(held.bytes), held.study.clone())
     });
     let mut found = 0;
-    let enough = |one: &(Held, Standing)| {
+    let enough = |one: &(Held, Footing)| {
         let enough = found >= needed;
         found += one.0.bytes;
         !enough
     };
     let chosen = may.into_iter().take_while(enough);
     chosen
-        .map(|(held, standing)| Candidate {
-            reason: reason(&held, &standing, now),
+        .map(|(held, footing)| Candidate {
+            reason: reason(&held, &footing, now),
             study: held.study,
             bytes: held.bytes,
         })
@@ -139,8 +140,8 @@ pub fn candidates(
     now: Time,
 ) -> Result<Vec<Candidate>, LedgerError> {
     let studies: Vec<&str> = held.iter().map(|one| one.study.as_str()).collect();
-    let standings = ledger.standings(&studies)?;
-    Ok(choose(held.into_iter().zip(standings).collect(), needed, now))
+    let footings = ledger.footings(&studies)?;
+    Ok(choose(held.into_iter().zip(footings).collect(), needed, now))
 }
 
 /// Removes a study that is in hands, unless an open plan wants it meanwhile. Returns the bytes.
@@ -170,20 +171,20 @@ pub fn take(cache: &Cache, study: &Uid) -> Result<Option<Leaving>, Fault> {
     }
 }
 
-fn may_leave(held: &Held, standing: &Standing, now: Time) -> bool {
-    let opened = standing.opened_at.is_some_and(|at| now.since_ms(at) < OPEN_MS);
-    let fresh = !standing.matched && now.since_ms(Time(held.written_ms)) < UNMATCHED_MS;
-    !standing.wanted && !opened && !fresh
+fn may_leave(held: &Held, footing: &Footing, now: Time) -> bool {
+    let opened = footing.opened_at.is_some_and(|at| now.since_ms(at) < OPEN_MS);
+    let fresh = !footing.matched && now.since_ms(Time(held.written_ms)) < UNMATCHED_MS;
+    !footing.wanted && !opened && !fresh
 }
 
-fn reason(held: &Held, standing: &Standing, now: Time) -> String {
+fn reason(held: &Held, footing: &Footing, now: Time) -> String {
     let days = |since: Time| now.since_ms(since).max(0) / DAY_MS;
-    let opened = match standing.opened_at {
+    let opened = match footing.opened_at {
         Some(at) => format!("last opened {} days ago", days(at)),
         None => "never opened".to_owned(),
     };
-    match standing.over_at {
-        Some(at) if standing.matched => format!("visits over for {} days, {opened}", days(at)),
+    match footing.over_at {
+        Some(at) if footing.matched => format!("visits over for {} days, {opened}", days(at)),
         _ => format!("no plan chose it, here for {} days, {opened}", days(Time(held.written_ms))),
     }
 }
@@ -336,18 +337,18 @@ mod tests {
         Held { study: Uid::try_from(study).unwrap(), bytes: megabytes << 20, written_ms }
     }
 
-    fn over(days: i64) -> Standing {
+    fn over(days: i64) -> Footing {
         let over_at = Some(NOW.plus_ms(-days * DAY_MS));
-        Standing { matched: true, over_at, ..Standing::default() }
+        Footing { matched: true, over_at, ..Footing::default() }
     }
 
-    fn opened(standing: Standing, minutes: i64) -> Standing {
-        Standing { opened_at: Some(NOW.plus_ms(-minutes * 60_000)), ..standing }
+    fn opened(footing: Footing, minutes: i64) -> Footing {
+        Footing { opened_at: Some(NOW.plus_ms(-minutes * 60_000)), ..footing }
     }
 
     #[test]
     fn the_order_of_leaving_is_told_by_day_then_by_opening_then_by_size() {
-        let wanted = Standing { wanted: true, ..over(90) };
+        let wanted = Footing { wanted: true, ..over(90) };
         let all = vec![
             (held("1.1", 9), over(1)),
             (held("1.2", 1), over(7)),
@@ -356,8 +357,8 @@ mod tests {
             (held("1.5", 7), opened(over(7), 900)),
             (held("1.6", 9), wanted),
             (held("1.7", 9), opened(over(90), 29)),
-            (held("1.8", 2), Standing::default()),
-            (Held { written_ms: NOW.0 - 3_600_000, ..held("1.9", 9) }, Standing::default()),
+            (held("1.8", 2), Footing::default()),
+            (Held { written_ms: NOW.0 - 3_600_000, ..held("1.9", 9) }, Footing::default()),
         ];
         let order = |needed| -> Vec<String> {
             let chosen = choose(all.clone(), needed, NOW);

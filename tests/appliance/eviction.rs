@@ -142,6 +142,10 @@ fn a_disk_too_small_for_all_visits_serves_each_of_them_in_turn() {
     let back = passing[1..].iter().find(|visit| !visit.is_here(&forepost)).unwrap().again();
     back.prepare(&forepost);
     check_whole(&forepost, &back.study);
+    // So has who opens it.
+    let gone = passing[1..].iter().rev().find(|visit| !visit.is_here(&forepost)).unwrap();
+    assert_eq!(forepost.get(&gone.target()).status, 200);
+    check_whole(&forepost, &gone.study);
 }
 
 #[test]
