@@ -499,6 +499,13 @@ mod tests {
             [[source]]
             name = "region"
             parallel_max = 1000
+            [[source]]
+            name = "cloud"
+            kind = "push"
+            url = "http://cloud.example"
+            [[source]]
+            name = "other"
+            kind = "pull"
         "#;
         let fault = Config::parse(text, "forepost.toml").err().unwrap();
         let all = fault.to_string();
@@ -512,6 +519,10 @@ mod tests {
             "source[0].url",
             "source[0].patient_key",
             "source[0].parallel_max",
+            "source[1].name",
+            "source[1].patient_key",
+            "source[1].url",
+            "source[2].kind",
         ] {
             assert!(all.contains(&format!("forepost.toml: {expected}: ")), "{expected} in\n{all}");
         }

@@ -30,7 +30,7 @@ use crate::model::Time;
 use crate::prefetch::{Piece, Prefetch};
 use limits::{PIECES_MAX, PUSH_QUIET_MS, SENDERS_MAX};
 use receiver::Receiver;
-use shelf::Offered;
+use shelf::Queue;
 
 pub use limits::OBJECTS_MAX;
 pub use push::{PushOptions, PushSource};
@@ -56,7 +56,7 @@ pub struct Storage {
     /// Studies that are being pushed, and when something of them came last.
     touched: Mutex<HashMap<Uid, Time>>,
     senders: Arc<Semaphore>,
-    shelves: Mutex<HashMap<Uid, mpsc::Sender<Offered>>>,
+    shelves: Mutex<HashMap<Uid, Queue>>,
 }
 
 /// What an object said of itself.
@@ -193,7 +193,7 @@ impl Storage {
         self.touched.lock().expect("nothing panics while it holds the pushed studies")
     }
 
-    fn shelves(&self) -> MutexGuard<'_, HashMap<Uid, mpsc::Sender<Offered>>> {
+    fn shelves(&self) -> MutexGuard<'_, HashMap<Uid, Queue>> {
         self.shelves.lock().expect("nothing panics while it holds the shelves")
     }
 }

@@ -142,7 +142,6 @@ impl Arrival {
         if !self.known.insert(whole.header.sop.clone()) {
             return Ok(false);
         }
-        write_back(&whole.file);
         self.batch_metadata += whole.json.len();
         self.batch.push(whole);
         self.batch_since.get_or_insert_with(Instant::now);
@@ -323,6 +322,7 @@ impl Object {
         let Reading { header, json, broken, data_set_at } =
             dataset::read(&head, Some(&file), bytes)?;
         let crc32 = crc.finalize();
+        write_back(&file);
         Ok(Whole { header, bytes, crc32, broken, data_set_at, json, file, temp })
     }
 

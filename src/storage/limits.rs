@@ -20,8 +20,11 @@ pub const UNSETTLED_MAX: usize = 64;
 /// Broken objects of one request that the log hears of; all are counted.
 pub const REFUSALS_SAID_MAX: u32 = 16;
 
-/// Objects that wait for one study's shelf, of all its senders: a batch of the cache.
+/// Objects of one sender that go to the shelf of their study together: a batch of the cache.
 pub const SHELF_MAX: usize = forepost_cache::limits::BATCH_INSTANCES;
+
+/// Such bundles that wait at one shelf, of all senders of the study; then they wait themselves.
+pub const SHELF_WAITING_MAX: usize = SENDERS_MAX;
 
 /// Milliseconds without anything new after which a pushed study counts as complete for now.
 /// Archives send a study in many requests, one behind the other; what comes later is counted again.
@@ -37,5 +40,5 @@ pub const STUDY_LOOK: Duration = Duration::from_millis(50);
 /// to come again.
 pub const STUDY_LOOKS_MAX: u32 = 400;
 
-const _: () = assert!(SHELF_MAX <= UNSETTLED_MAX);
+const _: () = assert!(2 * SHELF_MAX <= UNSETTLED_MAX, "the oldest object is on its shelf");
 const _: () = assert!(SENDERS_MAX * UNSETTLED_MAX <= 1024, "descriptors stay few");

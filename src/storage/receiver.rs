@@ -9,7 +9,7 @@ use forepost_cache::{Header, Object, Uid, Whole};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
-use super::limits::{REFUSALS_SAID_MAX, UNSETTLED_MAX};
+use super::limits::{REFUSALS_SAID_MAX, SHELF_MAX, UNSETTLED_MAX};
 use super::shelf::Offered;
 use super::{Kept, Named, Outcome, Refusal, Storage};
 use crate::ledger::{Awaited, Push};
@@ -28,14 +28,17 @@ pub(super) struct Receiver {
     outcomes: Vec<Outcome>,
     /// Broken objects of which the log has heard.
     said: u32,
-    /// The objects that were offered, by their place among the outcomes.
+    /// Objects of one study that are not on their shelf yet. Nobody is told before the sender ends,
+    /// so they wait for each other and share a sync.
+    held: Vec<Offered>,
+    /// The objects that were taken, by their place among the outcomes.
     unsettled: VecDeque<(usize, oneshot::Receiver<Result<Kept, Refusal>>)>,
 }
 
 impl Receiver {
     pub fn new(storage: Arc<Storage>, source: Option<String>, study: Option<Uid>) -> Receiver {
-        let (object, begun, outcomes, unsettled) = Default::default();
-        Receiver { storage, source, study, begun, object, outcomes, said: 0, unsettled }
+        let (object, begun, outcomes, held, unsettled) = Default::default();
+        Receiver { storage, source, study, begun, object, outcomes, said: 0, held, unsettled }
     }
 
     /// Takes what comes until the door ends it or breaks off; returns when all of it is settled.
@@ -45,6 +48,7 @@ impl Receiver {
         }
         // One that has begun and not ended was cut off: its file goes.
         self.object = None;
+        self.shelve();
         while !self.unsettled.is_empty() {
             self.settle_oldest();
         }
@@ -114,7 +118,11 @@ impl Receiver {
         }
         let (answer, told) = oneshot::channel();
         let pushed = self.source.is_some();
-        self.storage.offer(&study, Offered { whole, pushed, answer });
+        let other = self.held.last().is_some_and(|held| held.whole.header.study != study);
+        if other || self.held.len() >= SHELF_MAX {
+            self.shelve();
+        }
+        self.held.push(Offered { whole, pushed, answer });
         self.unsettled.push_back((self.outcomes.len() - 1, told));
         if self.unsettled.len() >= UNSETTLED_MAX {
             self.settle_oldest();
@@ -151,6 +159,14 @@ impl Receiver {
         })?;
         self.begun.insert(study.clone());
         Ok(())
+    }
+
+    /// Puts what is held on its study's shelf.
+    fn shelve(&mut self) {
+        let held = std::mem::take(&mut self.held);
+        if let Some(study) = held.first().map(|offered| offered.whole.header.study.clone()) {
+            self.storage.offer(&study, held);
+        }
     }
 
     fn settle_oldest(&mut self) {

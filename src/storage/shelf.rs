@@ -12,7 +12,7 @@ use forepost_cache::{Arrival, CacheError, Header, Texts, Uid, Whole};
 use tokio::sync::mpsc::error::SendError;
 use tokio::sync::{mpsc, oneshot};
 
-use super::limits::{SHELF_MAX, STUDY_LOOK, STUDY_LOOKS_MAX};
+use super::limits::{SHELF_MAX, SHELF_WAITING_MAX, STUDY_LOOK, STUDY_LOOKS_MAX};
 use super::{Kept, Refusal, Storage};
 
 /// An object for a shelf, and where its fate is told.
@@ -23,15 +23,20 @@ pub(super) struct Offered {
     pub answer: oneshot::Sender<Result<Kept, Refusal>>,
 }
 
+/// Where senders put objects of one study.
+pub(super) type Queue = mpsc::Sender<Vec<Offered>>;
+
 impl Storage {
-    /// Puts an object on its study's shelf; waits while that has enough to do.
-    pub(super) fn offer(self: &Arc<Self>, study: &Uid, mut offered: Offered) {
+    /// Puts objects on their study's shelf; waits while that has enough to do.
+    pub(super) fn offer(self: &Arc<Self>, study: &Uid, mut offered: Vec<Offered>) {
         loop {
             let shelf = match self.shelf(study) {
                 Ok(shelf) => shelf,
                 Err(refusal) => {
-                    // Who offered it may have gone; nobody else asks.
-                    let _ = offered.answer.send(Err(refusal));
+                    for one in offered {
+                        // Who offered it may have gone; nobody else asks.
+                        let _ = one.answer.send(Err(refusal));
+                    }
                     return;
                 }
             };
@@ -47,11 +52,11 @@ impl Storage {
         }
     }
 
-    fn shelf(self: &Arc<Self>, study: &Uid) -> Result<mpsc::Sender<Offered>, Refusal> {
+    fn shelf(self: &Arc<Self>, study: &Uid) -> Result<Queue, Refusal> {
         match self.shelves().entry(study.clone()) {
             Entry::Occupied(known) => Ok(known.get().clone()),
             Entry::Vacant(place) => {
-                let (sender, queue) = mpsc::channel(SHELF_MAX);
+                let (sender, queue) = mpsc::channel(SHELF_WAITING_MAX);
                 let (storage, study) = (Arc::clone(self), study.clone());
                 let shelf = Shelf { storage, study, queue, arrival: None, patient: None };
                 let thread = thread::Builder::new().name("storage-shelf".to_owned());
@@ -68,7 +73,7 @@ impl Storage {
 struct Shelf {
     storage: Arc<Storage>,
     study: Uid,
-    queue: mpsc::Receiver<Offered>,
+    queue: mpsc::Receiver<Vec<Offered>>,
     arrival: Option<Arrival>,
     /// The patient of its first object.
     patient: Option<[String; 4]>,
@@ -76,21 +81,19 @@ struct Shelf {
 
 impl Shelf {
     fn run(mut self) {
-        while let Some(first) = self.next() {
-            let mut batch = vec![first];
-            while let Ok(more) = self.queue.try_recv() {
-                batch.push(more);
-                if batch.len() >= SHELF_MAX {
-                    break;
-                }
+        while let Some(mut batch) = self.next() {
+            while batch.len() < SHELF_MAX
+                && let Ok(more) = self.queue.try_recv()
+            {
+                batch.extend(more);
             }
             self.settle(batch);
         }
     }
 
-    /// The next object; with none left the shelf is taken down, and `None` comes when those who
+    /// The next objects; with none left the shelf is taken down, and `None` comes when those who
     /// still found it have been served.
-    fn next(&mut self) -> Option<Offered> {
+    fn next(&mut self) -> Option<Vec<Offered>> {
         if let Ok(offered) = self.queue.try_recv() {
             return Some(offered);
         }
