@@ -31,6 +31,7 @@ pub mod settlement;
 
 // Floor 4, doors.
 pub mod console;
+pub mod dicom;
 pub mod dicomweb;
 pub mod http;
 pub mod upstream;

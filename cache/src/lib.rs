@@ -38,6 +38,7 @@ mod uid;
 pub use arrival::{Arrival, Object, Sealed, Whole};
 pub use cache::{Cache, IndexState, Stats};
 pub use check::{Finding, Measure, RebuildReport, VerifyReport};
+pub use dataset::implicit_json;
 pub use error::CacheError;
 pub use header::{Header, Texts};
 pub use rows::{SeriesRow, StudyRow};
