@@ -47,6 +47,8 @@ const SIDEWAYS: &[(&[&str], &[&str])] = &[
         &["intake", "lookup", "settlement", "onward", "archive", "dictionary"],
         &["prefetch", "delivery", "relay"],
     ),
+    // An archive is called by the protocol that it speaks.
+    (&["upstream"], &["dicom"]),
     // What goes on to somebody else is opened by the same keys as what stays.
     (&["onward"], &["intake"]),
     (&["catalog"], &["codec"]),

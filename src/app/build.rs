@@ -19,16 +19,25 @@ use crate::model::DictionaryKind;
 use crate::onward::Onward;
 use crate::prefetch::{Parts, Prefetch, Source};
 use crate::settlement::Settlements;
-use crate::upstream::{DicomwebSource, DictionaryOptions, DictionarySource, Platform};
+use crate::upstream::{
+    DicomwebSource, DictionaryOptions, DictionarySource, DimseSource, Platform, SourceOptions,
+};
 use crate::views::{self, Dictionaries, Registrations, Served, Settled, Taker};
 
 /// The configured sources.
 pub(super) fn sources(config: &Config) -> Result<Vec<Arc<dyn Source>>, StartError> {
     let mut sources: Vec<Arc<dyn Source>> = Vec::new();
     for options in &config.sources {
-        let source = DicomwebSource::new(options)
-            .map_err(|error| StartError::Source { name: options.name.clone(), error })?;
-        sources.push(Arc::new(source));
+        let source: Result<Arc<dyn Source>, _> = match options {
+            SourceOptions::Dicomweb(options) => {
+                DicomwebSource::new(options).map(|one| Arc::new(one) as _)
+            }
+            SourceOptions::Dimse(options) => {
+                DimseSource::new(options).map(|one| Arc::new(one) as _)
+            }
+        };
+        let failed = |error| StartError::Source { name: options.name().to_owned(), error };
+        sources.push(source.map_err(failed)?);
     }
     Ok(sources)
 }

@@ -1,13 +1,34 @@
-//! What is configured of a DICOMweb source.
+//! What is configured of a source.
 
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::time::Duration;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use secrecy::SecretString;
 
 use super::limits::{CONNECT_WAIT, HEAD_WAIT, IDLE_WAIT, SEARCH_WAIT};
-use crate::model::IdentifierKind;
+use crate::dicom::AeTitle;
+use crate::model::{IdentifierKind, Registration};
 use crate::seal::rsa::RsaFault;
+
+/// A source, by the protocol that it speaks.
+#[derive(Debug, Clone)]
+pub enum SourceOptions {
+    /// QIDO-RS and WADO-RS.
+    Dicomweb(DicomwebOptions),
+    /// C-FIND and C-GET.
+    Dimse(DimseOptions),
+}
+
+impl SourceOptions {
+    /// Its name in the configuration.
+    pub fn name(&self) -> &str {
+        match self {
+            SourceOptions::Dicomweb(options) => &options.name,
+            SourceOptions::Dimse(options) => &options.name,
+        }
+    }
+}
 
 /// A DICOMweb source.
 #[derive(Debug, Clone)]
@@ -39,6 +60,40 @@ pub struct DicomwebOptions {
     pub object_bytes_max: u64,
 }
 
+/// A source that speaks DICOM's own protocol.
+#[derive(Debug, Clone)]
+pub struct DimseOptions {
+    /// Its name in the configuration, in logs and in metrics.
+    pub name: String,
+    /// `host:port`.
+    pub address: String,
+    /// Its application entity's title.
+    pub called: AeTitle,
+    /// Ours.
+    pub calling: AeTitle,
+    /// The numbers by which it knows patients. The first one that a registration has is asked for.
+    pub patient_keys: Vec<PatientKey>,
+    /// TLS, where it is wanted.
+    pub tls: Option<TlsOptions>,
+    /// Timeouts.
+    pub waits: Waits,
+    /// Associations at a time.
+    pub parallel: NonZeroUsize,
+    /// Bytes of objects a second, over all associations.
+    pub bytes_per_second: Option<NonZeroU64>,
+    /// Bytes of one object.
+    pub object_bytes_max: u64,
+}
+
+/// TLS to one peer.
+#[derive(Debug, Clone)]
+pub struct TlsOptions {
+    /// Certificates (PEM) trusted besides the public authorities; may be several, may be empty.
+    pub authorities_pem: String,
+    /// Shown to the peer.
+    pub client_certificate: Option<ClientCertificate>,
+}
+
 /// How a source knows patients.
 #[derive(Debug, Clone)]
 pub struct PatientKey {
@@ -50,6 +105,37 @@ pub struct PatientKey {
     pub template: String,
     /// Issuer of Patient ID (0010,0021), asked for as well.
     pub issuer: Option<String>,
+}
+
+/// Whether patients can be asked for by these keys.
+pub(super) fn check(keys: &[PatientKey]) -> Result<(), OptionsError> {
+    if keys.is_empty() {
+        return Err(OptionsError::NoPatientKey);
+    }
+    for key in keys {
+        if key.template.matches("{}").count() != 1 {
+            return Err(OptionsError::Template { template: key.template.clone() });
+        }
+    }
+    Ok(())
+}
+
+/// The first configured number that the registration has, as the source knows it, and its issuer.
+pub(super) fn patient<'a>(
+    keys: &'a [PatientKey],
+    registration: &Registration,
+) -> Option<(String, Option<&'a str>)> {
+    keys.iter().find_map(|key| {
+        let number = registration.identifier(key.kind)?.value();
+        let known = match key.transform {
+            Transform::Sha256Hex => hex::encode(digest(&SHA256, number.as_bytes())),
+            // PS3.4 C.2.2.2: `*` and `?` would find other patients, `\` is a list, and some
+            // servers take a comma for one too.
+            Transform::Plain if number.contains(['*', '?', '\\', ',']) => return None,
+            Transform::Plain => number.to_owned(),
+        };
+        Some((key.template.replace("{}", &known), key.issuer.as_deref()))
+    })
 }
 
 /// What is done to a number before a source sees it.

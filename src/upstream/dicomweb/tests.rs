@@ -16,7 +16,9 @@ use self::server::{Act, Asked, JSON, MULTIPART, Server, head, multipart, reply};
 use super::*;
 use crate::fault::{Blame, Retry};
 use crate::model::{Department, Identifier, IdentifierKind, PatientType, Person, Time, VisitKey};
-use crate::upstream::options::{ClientCertificate, Host, Waits};
+use crate::prefetch::Piece;
+use crate::upstream::limits::PIECE_BYTES_MIN;
+use crate::upstream::options::{ClientCertificate, Host, Transform, Waits};
 
 const STUDY: &str = "1.2.826.0.1.3680043.10.1";
 const CARD: &str = "77003311";
