@@ -24,6 +24,8 @@ mod deliveries;
 mod demo;
 #[path = "appliance/dictionaries.rs"]
 mod dictionaries;
+#[path = "appliance/dimse.rs"]
+mod dimse;
 #[path = "appliance/doors.rs"]
 mod doors;
 #[path = "appliance/every_way.rs"]
