@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -136,7 +137,7 @@ pub struct Association {
     fragment_bytes: usize,
     idle: Duration,
     messages: u16,
-    /// Time spent waiting for the peer, and bytes that came in it, since the last look.
+    /// Time spent waiting within a data set, and bytes that came in it, since the last look.
     waited: Duration,
     waited_for: u64,
 }
@@ -203,9 +204,14 @@ impl Association {
         Ok(())
     }
 
-    /// Whether these were among what was proposed, so that it can serve them as well as a new one.
+    /// Whether it can serve these as well as a new one: all were proposed, and the services, which
+    /// a peer may offer alone only, were accepted.
     pub fn covers(&self, proposals: &[Proposal]) -> bool {
-        proposals.iter().all(|one| self.proposed.contains(one))
+        let covered = |one: &Proposal| {
+            let offered = one.received || self.context(&one.class, None).is_some();
+            offered && self.proposed.contains(one)
+        };
+        proposals.iter().all(covered)
     }
 
     /// The accepted context of a class, in this syntax where one is named.
@@ -292,6 +298,8 @@ impl Association {
             }
             bytes.extend_from_slice(&fragment.data);
             if fragment.is_last {
+                // A peer may take its time before an object, but not within it.
+                (self.waited, self.waited_for) = (Duration::ZERO, 0);
                 let command = Command::decode(&bytes);
                 let command =
                     command.map_err(|error| Fault::peer("broken pdu", error.to_string()))?;
@@ -397,10 +405,7 @@ impl Association {
         if self.read.len() < whole {
             return Ok(None);
         }
-        let bytes = self.read.split_to(whole).freeze();
-        let pdu = read_pdu(bytes, PDU_BYTES_MAX, true);
-        let pdu = pdu.map_err(|error| Fault::peer("broken pdu", error.to_string()))?;
-        pdu.map(Some).ok_or_else(|| Fault::peer("broken pdu", "an item passes the end of its PDU"))
+        parse(self.read.split_to(whole).freeze()).map(Some)
     }
 
     async fn send(&mut self, pdu: &Pdu) -> Result<(), Fault> {
@@ -431,6 +436,16 @@ impl Association {
         self.idle = RELEASE_WAIT;
         let _ = self.send(&Pdu::AbortRQ { source: AbortRQSource::ServiceUser }).await;
     }
+}
+
+/// Reads a whole PDU. Should dicom-ul panic over one, it is as broken as one that it refuses; let
+/// through, the panic would end the task of a fetch, which then counts as under way for ever.
+fn parse(bytes: Bytes) -> Result<Pdu, Fault> {
+    let broken = |words: String| Fault::peer("broken pdu", words);
+    let read = AssertUnwindSafe(|| read_pdu(bytes, PDU_BYTES_MAX, true));
+    let read = catch_unwind(read).map_err(|_| broken("a PDU that cannot be read".to_owned()))?;
+    let pdu = read.map_err(|error| broken(error.to_string()))?;
+    pdu.ok_or_else(|| broken("an item passes the end of its PDU".to_owned()))
 }
 
 /// The length that a PDU's header claims, if the PDU is one and may be so long.
@@ -510,7 +525,25 @@ fn unexpected(pdu: &Pdu) -> Fault {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_or_refused(
+            kind in 1u8..=7,
+            body in prop::collection::vec(any::<u8>(), 0..300),
+        ) {
+            let mut bytes = vec![kind, 0];
+            bytes.extend_from_slice(&(body.len() as u32).to_be_bytes());
+            bytes.extend_from_slice(&body);
+            if let Err(fault) = parse(bytes.into()) {
+                prop_assert_eq!(fault.step, "broken pdu");
+                prop_assert!(fault.detail != "a PDU that cannot be read", "dicom-ul panicked");
+            }
+        }
+    }
 
     #[test]
     fn a_title_has_one_to_sixteen_plain_characters() {

@@ -12,6 +12,9 @@ use super::limits::CONTEXTS_MAX;
 /// PS3.5 A.1: what every peer takes.
 pub const IMPLICIT_LITTLE: &str = "1.2.840.10008.1.2";
 
+/// Contexts of an association that are left to services: C-GET, and C-FIND for the next list.
+const SERVICES: usize = 2;
+
 /// In which syntaxes objects without pixels are kept.
 const PLAIN: &[&str] =
     &["1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.1", IMPLICIT_LITTLE, "1.2.840.10008.1.2.2"];
@@ -94,7 +97,7 @@ fn syntaxes(class: &str) -> impl Iterator<Item = &'static str> {
     first.iter().chain(if plain { PLAIN } else { IMAGE }).copied()
 }
 
-/// The contexts for receiving objects of these classes. At most [`CONTEXTS_MAX`] less one where the
+/// The contexts for receiving objects of these classes. At most [`CONTEXTS_MAX`] less two where the
 /// classes are of one [`packed`] group.
 pub fn proposals(classes: &[String]) -> Vec<Proposal> {
     let all = classes.iter().flat_map(|class| {
@@ -108,7 +111,7 @@ pub fn proposals(classes: &[String]) -> Vec<Proposal> {
     all.collect()
 }
 
-/// The classes in groups, each of which fits one association beside the C-GET's own context.
+/// The classes in groups, each of which fits one association beside the contexts of the services.
 pub fn packed(classes: &[String]) -> Vec<Vec<String>> {
     let mut groups: Vec<Vec<String>> = Vec::new();
     let mut room = 0;
@@ -116,7 +119,7 @@ pub fn packed(classes: &[String]) -> Vec<Vec<String>> {
         let needs = syntaxes(class).count();
         if needs > room {
             groups.push(Vec::new());
-            room = CONTEXTS_MAX - 1;
+            room = CONTEXTS_MAX - SERVICES;
         }
         room -= needs;
         if let Some(group) = groups.last_mut() {
@@ -140,7 +143,8 @@ mod tests {
         assert!(groups.len() > 3);
         assert_eq!(groups.concat(), classes);
         for group in &groups {
-            assert!(proposals(group).len() < CONTEXTS_MAX, "{} contexts", proposals(group).len());
+            let contexts = proposals(group).len() + SERVICES;
+            assert!(contexts <= CONTEXTS_MAX, "{contexts} contexts");
         }
         assert!(packed(&[]).is_empty());
         assert_eq!(packed(&own(COMMON_CLASSES)[..11]).len(), 1, "the commonest fit one");

@@ -331,7 +331,9 @@ impl DimseSource {
         handover: &mut Handover<'_>,
         arrived: &mut HashSet<Uid>,
     ) -> Result<(), Fault> {
-        let mut contexts = vec![Proposal::service(services::GET)];
+        // With C-FIND beside it, the list of the next series needs no other association.
+        let mut contexts =
+            vec![Proposal::service(services::GET), Proposal::service(services::FIND)];
         contexts.extend(proposals(group));
         let shape = query.level().name();
         let asked = Asked { step: "retrieve", method: "C-GET", shape, study: Some(study) };

@@ -18,6 +18,7 @@ use crate::support::patient::Patient;
 use crate::support::programs::{ROOT, dcmdump};
 use crate::support::setup::Setup;
 use crate::support::study::{Charset, Study};
+use crate::support::{PATIENCE, wait_for};
 
 /// Waits of a second, for peers that do not answer.
 const SHORT: &str = "connect_seconds = 1\nhead_seconds = 1\nidle_seconds = 1\nsearch_seconds = 2";
@@ -220,9 +221,11 @@ fn a_series_of_more_classes_than_one_association_carries_comes_in_several() {
 
 #[test]
 fn dcmqrscp_and_pynetdicom_are_sources_too() {
-    for archive in [Archive::dcmqrscp(), Archive::pynetdicom("none", 0)] {
+    let archives =
+        [(Archive::dcmqrscp(), Charset::Gb18030), (Archive::pynetdicom("none", 0), Charset::Gbk)];
+    for (archive, charset) in archives {
         let patient = Patient::new(705);
-        let study = Study::of(&patient, 705);
+        let study = Study { charset, ..Study::of(&patient, 705) };
         send(&study, &archive);
         let forepost = Forepost::start(Setup::with(&[archive.source("archive", "")]));
         let registration = patient.registration(26, 0);
@@ -230,7 +233,52 @@ fn dcmqrscp_and_pynetdicom_are_sources_too() {
         let plan = forepost.await_state(&registration, "ready");
         assert_eq!((&plan["found"], &plan["have"]), (&json!(1), &json!(7)), "{plan:#}");
         compare(&forepost, &own_objects(&study));
+        let study = &plan["studies"][0];
+        assert_eq!(study["link"], "confirmed", "the name is read as it was written: {study:#}");
     }
+}
+
+#[test]
+fn a_fetch_goes_from_list_to_objects_and_back_on_the_associations_it_has() {
+    let archive = Archive::pynetdicom("none", 0);
+    let patient = Patient::new(717);
+    let study = Study { series: vec![2; 8], ..Study::of(&patient, 717) };
+    send(&study, &archive);
+    let before = archive.log().matches("associated").count();
+    // One lane of the fetch after another, so that what each opens can be told.
+    let forepost = Forepost::start(Setup::with(&[archive.source("archive", "parallel_max = 1")]));
+    let registration = patient.registration(26, 0);
+    forepost.accept(&registration);
+    let plan = forepost.await_state(&registration, "ready");
+    assert_eq!(plan["have"], 16, "{plan:#}");
+    compare(&forepost, &own_objects(&study));
+    let asked = forepost.log().matches("asked a source").count();
+    assert_eq!(asked, 2 + 2 * 8, "a search, the series, and a list and a C-GET for each");
+    let opened = archive.log().matches("associated").count() - before;
+    assert!(opened <= 4, "{opened} associations for {asked} requests");
+}
+
+#[test]
+fn a_study_that_turns_out_to_be_somebody_elses_is_broken_off() {
+    let archive = Archive::pynetdicom("none", 0);
+    let (patient, other) = (Patient::new(718), Patient::new(719));
+    let study = Study { series: vec![1, 150], ..Study::of(&patient, 718) };
+    // The archive's search shows its first object, which is the patient's; the rest is not.
+    let theirs = Study { patient_id: patient.id_card.clone(), ..Study::of(&other, 718) };
+    let theirs = Study { series: study.series.clone(), ..theirs };
+    for (at, object) in theirs.objects().into_iter().enumerate() {
+        let object = if at == 0 { study.objects().swap_remove(0) } else { object };
+        fs::write(archive.files().join(format!("{}.dcm", object.sop)), &object.bytes).unwrap();
+    }
+    let forepost = Forepost::start(Setup::with(&[archive.source("archive", "")]));
+    let registration = patient.registration(26, 0);
+    forepost.accept(&registration);
+    let plan = forepost.await_plan(&registration, |plan| plan["studies"][0]["outcome"] == "apart");
+    let aborted = wait_for(PATIENCE, || archive.log().contains("aborted").then_some(()));
+    assert!(aborted.is_some(), "{plan:#}");
+    let ended = "source=\"archive\",step=\"retrieve\",outcome=\"keeper\"";
+    assert!(forepost.metric(&format!("upstream_requests_total{{{ended}}}")) >= 1.0);
+    assert!(objects_in(&forepost.files()).is_empty(), "nothing of it is kept");
 }
 
 /// The first C-GET goes wrong as told; what is missing comes with the next try, and nothing that

@@ -81,6 +81,8 @@ def found(event):
 def break_off(event):
     association = event.assoc
     raw = association.dul.socket.socket
+    # What pynetdicom has queued for the socket goes out first.
+    time.sleep(0.5)
     if fault == "abort":
         association.abort()
     elif fault == "cut":
@@ -136,6 +138,11 @@ def got(event):
         yield 0xFF00, one
 
 
+def say(words):
+    """A line of the log that the tests count."""
+    return lambda event: print(words, file=sys.stderr, flush=True)
+
+
 ae = AE(ae_title="ARCHIVE")
 for context in AllStoragePresentationContexts:
     name = context.abstract_syntax
@@ -143,6 +150,7 @@ for context in AllStoragePresentationContexts:
 for context in (FIND, GET, Verification):
     ae.add_supported_context(context)
 handlers = [(evt.EVT_C_STORE, stored), (evt.EVT_C_FIND, found), (evt.EVT_C_GET, got)]
+handlers += [(evt.EVT_ESTABLISHED, say("associated")), (evt.EVT_ABORTED, say("aborted"))]
 server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)
 print(server.socket.getsockname()[1], flush=True)
 sys.stdin.read()
