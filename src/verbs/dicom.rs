@@ -301,7 +301,9 @@ fn row_words(row: &Value) -> String {
         let name = StandardDataDictionary.by_expr(tag).map_or("?", |entry| entry.alias());
         let values: Vec<String> =
             element["Value"].as_array().into_iter().flatten().map(value_words).collect();
-        words.push_str(&format!("{name}: {}\n", values.join("\\")));
+        // A peer's text must not move the cursor.
+        let values = values.join("\\").replace(char::is_control, "\u{fffd}");
+        words.push_str(&format!("{name}: {values}\n"));
     }
     words.push('\n');
     words

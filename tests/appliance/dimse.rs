@@ -239,6 +239,38 @@ fn dcmqrscp_and_pynetdicom_are_sources_too() {
 }
 
 #[test]
+fn an_archive_that_keeps_classes_to_itself_is_offered_the_common_ones() {
+    let archive = Archive::pynetdicom("secret", 0);
+    let patient = Patient::new(720);
+    let classes = vec!["1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.128"];
+    let study = Study { series: vec![4], classes, ..Study::of(&patient, 720) };
+    send(&study, &archive);
+    let forepost = Forepost::start(Setup::with(&[archive.source("archive", "")]));
+    let registration = patient.registration(26, 0);
+    forepost.accept(&registration);
+    let plan = forepost.await_state(&registration, "ready");
+    assert_eq!(plan["have"], 4, "{plan:#}");
+    compare(&forepost, &own_objects(&study));
+}
+
+#[test]
+fn all_associations_of_a_source_keep_to_its_rate_together() {
+    let patient = Patient::new(721);
+    let study = Study { series: vec![2, 2], side: 256, ..Study::of(&patient, 721) };
+    let orthanc = Orthanc::with(&[&study]);
+    let rate = "kilobytes_per_second_max = 200";
+    let source = dimse_source("region", &orthanc.dicom, orthanc::TITLE, rate);
+    let forepost = Forepost::start(Setup::with(&[source]));
+    let registration = patient.registration(26, 0);
+    let begun = Instant::now();
+    forepost.accept(&registration);
+    forepost.await_state(&registration, "ready");
+    // Four objects of 131 KB.
+    assert!(begun.elapsed() > Duration::from_millis(2_500), "after {:?}", begun.elapsed());
+    compare(&forepost, &orthanc.instances());
+}
+
+#[test]
 fn a_fetch_goes_from_list_to_objects_and_back_on_the_associations_it_has() {
     let archive = Archive::pynetdicom("none", 0);
     let patient = Patient::new(717);

@@ -5,7 +5,8 @@
 Prints its port when it listens. FAULT is what it does once, in the first C-GET, after so many
 objects: `none`, `abort` (A-ABORT), `cut` (the socket closes), `hang`, `absurd` (a PDU that claims
 4 GB), `garbage` (bytes of no PDU), `half` (an object begins and breaks off), `fail` (the status
-A702), `short` (the rest fails as sub-operations). It refuses nobody, and ends with its input.
+A702), `short` (the rest fails as sub-operations). `secret` instead keeps the SOP classes of its
+instances to itself. It refuses nobody, and ends with its input.
 """
 
 import os
@@ -22,7 +23,7 @@ from pynetdicom.sop_class import (
 )
 
 folder, fault, after = sys.argv[1], sys.argv[2], int(sys.argv[3])
-calm = [fault == "none"]
+calm = [fault in ("none", "secret")]
 
 
 def files():
@@ -69,6 +70,8 @@ def found(event):
         for element in identifier:
             if element.keyword and element.keyword in one:
                 row[element.keyword] = one[element.keyword]
+        if fault == "secret" and "SOPClassUID" in row:
+            del row.SOPClassUID
         same = [other for other in objects if other[unique[level]].value == uid]
         if level == "STUDY":
             row.NumberOfStudyRelatedInstances = len(same)
