@@ -121,8 +121,8 @@ def running(command, log, stop=signal.SIGTERM):
 
 
 class Forepost:
-    """The release build, serving; `source` is the address of its source when there is one, `more`
-    the end of its configuration, `caller` a line of the only caller's."""
+    """The release build, serving; `source` is the address of its DICOMweb source when there is one,
+    `more` the end of its configuration, `caller` a line of the only caller's."""
 
     def __init__(self, binary, folder, source=None, key="idCardNo", log="info",
                  more="", caller=""):
@@ -219,7 +219,8 @@ kind = "{key}"
 
 
 class Orthanc:
-    """An archive with the DICOMweb plugin. What it holds stays for the next run."""
+    """An archive with the DICOMweb plugin and a DICOM door, which is called `REGION` and lets
+    everybody find and get. What it holds stays for the next run."""
 
     PLUGINS = ("/usr/share/orthanc/plugins", "/usr/lib/orthanc/plugins")
 
@@ -228,7 +229,7 @@ class Orthanc:
         self.folder.mkdir(parents=True, exist_ok=True)
 
     def __enter__(self):
-        port = free_port()
+        port, dicom_port = free_port(), free_port()
         plugins = [pathlib.Path(one) / "libOrthancDicomWeb.so" for one in self.PLUGINS]
         config = {
             "Name": "region",
@@ -237,7 +238,11 @@ class Orthanc:
             "HttpPort": port,
             "RemoteAccessAllowed": False,
             "AuthenticationEnabled": False,
-            "DicomServerEnabled": False,
+            "DicomServerEnabled": True,
+            "DicomPort": dicom_port,
+            "DicomAet": "REGION",
+            "DicomAlwaysAllowFind": True,
+            "DicomAlwaysAllowGet": True,
             # What it answers in: Latin would lose Chinese names.
             "DefaultEncoding": "Utf8",
             "Plugins": [str(next(one for one in plugins if one.exists()))],
@@ -245,7 +250,7 @@ class Orthanc:
         }
         path = self.folder / "orthanc.json"
         path.write_text(json.dumps(config, indent=1))
-        self.address = f"127.0.0.1:{port}"
+        self.address, self.dicom_port = f"127.0.0.1:{port}", dicom_port
         self.url = f"http://{self.address}"
         self.process = Process(["Orthanc", path], self.folder / "orthanc.log")
         self.process.wait_until(lambda: request(self.address, "GET", "/system")[0] == 200)

@@ -7,12 +7,11 @@
 mod deliveries;
 mod dictionaries;
 mod section;
+mod sources;
 mod views;
 
 use std::net::SocketAddr;
-use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use ipnet::IpNet;
 
@@ -21,18 +20,12 @@ use crate::http::{Caller, Certificate, Hospital};
 use crate::model::{IdentifierKind, UtcOffset};
 use crate::prefetch::choice::{OwnHospital, Rules};
 use crate::prefetch::eviction::Marks;
-use crate::prefetch::{PatientKey, Transform};
 use crate::seal::sm2::Sm2Key;
-use crate::storage::PushOptions;
-use crate::upstream::{
-    ClientCertificate, DicomwebOptions, DictionaryOptions, Host, OBJECT_BYTES_MAX, Waits,
-};
+use crate::upstream::DictionaryOptions;
 use crate::views::{DatabaseOptions, ViewOptions};
 pub use deliveries::Deliveries;
 use section::{Mistakes, Section};
-
-/// Requests at a time to one source, unless its section says otherwise.
-const PARALLEL_DEFAULT: i64 = 4;
+pub use sources::SourceOptions;
 
 /// Days after its admission that a stay is taken to be over, if nobody tells of a discharge: three
 /// times the mean of a general hospital.
@@ -57,9 +50,7 @@ pub struct Config {
     /// Who may call.
     pub callers: Vec<Caller>,
     /// Where studies are looked for, in the order of preference.
-    pub sources: Vec<DicomwebOptions>,
-    /// Sources that send unasked.
-    pub push_sources: Vec<PushOptions>,
+    pub sources: Vec<SourceOptions>,
     /// What is chosen.
     pub rules: Rules,
     /// Milliseconds after the visit at which an unready plan ends.
@@ -150,7 +141,14 @@ impl Config {
         if !callers.iter().flat_map(|caller| &caller.hospitals).all(served) {
             root.mistake("caller.hospitals", "no [[hospital]] has one of these codes");
         }
-        let (names, sources, push_sources) = take_sources(&mut root, &callers);
+        let sources: Vec<SourceOptions> =
+            root.sections("source").into_iter().map(|one| sources::take(one, &callers)).collect();
+        for (at, source) in sources.iter().enumerate() {
+            if sources[..at].iter().any(|before| before.name() == source.name()) {
+                root.mistake("source.name", &format!("`{}` is there twice", source.name()));
+            }
+        }
+        let names = sources.iter().map(|source| source.name().to_owned()).collect();
         let (rules, grace_ms) = take_prefetch(root.section("prefetch"), own, names);
         let (marks, stay_ms) = take_eviction(root.section("eviction"));
         let mut intake = root.section("intake");
@@ -172,7 +170,6 @@ impl Config {
             console_zone,
             callers,
             sources,
-            push_sources,
             rules,
             grace_ms,
             stay_ms,
@@ -334,136 +331,6 @@ fn take_overlay(section: &mut Section<'_>) -> Overlay {
         }
         Overlay::default()
     })
-}
-
-/// The sources by kind, and the names of all in the order of preference.
-fn take_sources(
-    root: &mut Section<'_>,
-    callers: &[Caller],
-) -> (Vec<String>, Vec<DicomwebOptions>, Vec<PushOptions>) {
-    let (mut names, mut asked, mut pushing) = (Vec::new(), Vec::new(), Vec::new());
-    for mut section in root.sections("source") {
-        let name = match section.text("kind").as_deref() {
-            None | Some("dicomweb") => {
-                let source = take_source(section);
-                let name = source.name.clone();
-                asked.push(source);
-                name
-            }
-            Some("push") => {
-                let source = take_push_source(section, callers);
-                let name = source.name.clone();
-                pushing.push(source);
-                name
-            }
-            Some(_) => {
-                section.mistake("kind", "expected dicomweb or push");
-                continue;
-            }
-        };
-        if names.contains(&name) {
-            root.mistake("source.name", &format!("`{name}` is there twice"));
-        }
-        names.push(name);
-    }
-    (names, asked, pushing)
-}
-
-fn take_push_source(mut section: Section<'_>, callers: &[Caller]) -> PushOptions {
-    let name: String = section.text("name").unwrap_or_else(|| section.missing("name"));
-    if !callers.iter().any(|caller| caller.name == name && caller.store) {
-        let words = format!("a [[caller]] with the name `{name}` and `store = true` is needed");
-        section.mistake("name", &words);
-    }
-    let patient_keys = take_patient_keys(&mut section);
-    section.end();
-    PushOptions { name, patient_keys }
-}
-
-fn take_source(mut section: Section<'_>) -> DicomwebOptions {
-    let parallel = section.number("parallel_max", 1, 64).unwrap_or(PARALLEL_DEFAULT);
-    let kilobytes = section.number("kilobytes_per_second_max", 1, 100_000_000);
-    let options = DicomwebOptions {
-        name: section.text("name").unwrap_or_else(|| section.missing("name")),
-        base_url: section.text("url").unwrap_or_else(|| section.missing("url")),
-        index: section.flag("index").unwrap_or(false),
-        patient_keys: take_patient_keys(&mut section),
-        headers: section.secret_headers(),
-        hosts: take_hosts(&mut section),
-        authorities_pem: section.files("ca_files"),
-        client_certificate: take_client_certificate(&mut section),
-        waits: take_waits(&mut section),
-        parallel: NonZeroUsize::new(parallel as usize).unwrap_or(NonZeroUsize::MIN),
-        bytes_per_second: kilobytes.and_then(|kilobytes| NonZeroU64::new(kilobytes as u64 * 1000)),
-        object_bytes_max: OBJECT_BYTES_MAX,
-    };
-    section.end();
-    options
-}
-
-fn take_hosts(section: &mut Section<'_>) -> Vec<Host> {
-    let take = |mut host: Section<'_>| {
-        let origin = host.text("origin").unwrap_or_else(|| host.missing("origin"));
-        let headers = host.secret_headers();
-        host.end();
-        Host { origin, headers }
-    };
-    section.sections("host").into_iter().map(take).collect()
-}
-
-fn take_client_certificate(section: &mut Section<'_>) -> Option<ClientCertificate> {
-    let chain_pem = section.files("client_certificate");
-    let key_pem = section.secret("client_key_file");
-    match (chain_pem.is_empty(), key_pem) {
-        (true, None) => None,
-        (false, Some(key_pem)) => Some(ClientCertificate { chain_pem, key_pem }),
-        _ => {
-            let words = "`client_certificate` and `client_key_file` go together";
-            section.mistake("client_certificate", words);
-            None
-        }
-    }
-}
-
-fn take_waits(section: &mut Section<'_>) -> Waits {
-    let mut waits = Waits::default();
-    let mut take = |key: &str, wait: &mut Duration| {
-        if let Some(seconds) = section.number(key, 1, 3_600) {
-            *wait = Duration::from_secs(seconds as u64);
-        }
-    };
-    take("connect_seconds", &mut waits.connect);
-    take("head_seconds", &mut waits.head);
-    take("idle_seconds", &mut waits.idle);
-    take("search_seconds", &mut waits.search);
-    waits
-}
-
-fn take_patient_keys(section: &mut Section<'_>) -> Vec<PatientKey> {
-    let keys: Vec<PatientKey> =
-        section.sections("patient_key").into_iter().map(take_patient_key).collect();
-    if keys.is_empty() {
-        section.mistake("patient_key", "at least one [[source.patient_key]] is needed");
-    }
-    keys
-}
-
-fn take_patient_key(mut section: Section<'_>) -> PatientKey {
-    let kind = section.text("kind").and_then(|name| IdentifierKind::from_name(&name));
-    let kind = kind.unwrap_or_else(|| {
-        let known: Vec<_> = IdentifierKind::ALL.iter().map(|kind| kind.name()).collect();
-        section.mistake("kind", &format!("expected one of {}", known.join(", ")));
-        IdentifierKind::IdCardNo
-    });
-    let sha256 = section.flag("sha256").unwrap_or(false);
-    let key = PatientKey {
-        kind,
-        transform: if sha256 { Transform::Sha256Hex } else { Transform::Plain },
-        template: section.text("template").unwrap_or_else(|| "{}".to_owned()),
-        issuer: section.text("issuer"),
-    };
-    section.end();
-    key
 }
 
 #[cfg(test)]

@@ -32,6 +32,7 @@ pub mod storage;
 
 // Floor 4, doors.
 pub mod console;
+pub mod dicom;
 pub mod dicomweb;
 pub mod http;
 pub mod upstream;

@@ -5,6 +5,7 @@ pub mod audit;
 pub mod cache;
 pub mod catalog;
 pub mod demo;
+pub mod dicom;
 pub mod dict;
 pub mod export;
 pub mod keys;
@@ -65,6 +66,9 @@ enum Verb {
     /// The studies that are kept here.
     #[command(subcommand)]
     Cache(cache::CacheVerb),
+    /// DICOM's own services by hand: echo, find, get, store.
+    #[command(subcommand)]
+    Dicom(dicom::DicomVerb),
     /// HIS, cloud, time and faults in seconds: what becomes of settlements.
     Simulate(simulate::SimulateArguments),
     /// The hospital's SM2 keys.
@@ -151,6 +155,7 @@ pub fn run() -> u8 {
         Verb::Queue(verb) => queue::run(&verb),
         Verb::Export(verb) => export::run(&verb),
         Verb::Audit(verb) => audit::run(&verb),
+        Verb::Dicom(verb) => dicom::run(&verb),
         Verb::Simulate(arguments) => simulate::run(&arguments),
         Verb::Cache(verb) => cache::run(&verb),
         Verb::Keys(verb) => keys::run(&verb),

@@ -1,6 +1,7 @@
 //! The appliance, seen from outside: the real binary between a HIS that pushes and archives that
-//! answer, well or badly. The archive is a real Orthanc; what is served is read by Python's
-//! dicomweb-client and by DCMTK. Every test has its own processes, ports and folders.
+//! answer, well or badly. The archive is a real Orthanc, dcmqrscp or pynetdicom; what is served
+//! is read by Python's dicomweb-client and by DCMTK. Every test has its own processes, ports and
+//! folders.
 //!
 //! Start reading at `support/forepost.rs`, then `appliance/chain.rs`.
 
@@ -24,6 +25,8 @@ mod deliveries;
 mod demo;
 #[path = "appliance/dictionaries.rs"]
 mod dictionaries;
+#[path = "appliance/dimse.rs"]
+mod dimse;
 #[path = "appliance/doors.rs"]
 mod doors;
 #[path = "appliance/every_way.rs"]

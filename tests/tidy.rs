@@ -50,6 +50,8 @@ const SIDEWAYS: &[(&[&str], &[&str])] = &[
     ),
     // Bytes come in the same pieces from whoever is asked and from whoever sends unasked.
     (&["storage"], &["prefetch"]),
+    // An archive is called by the protocol that it speaks.
+    (&["upstream"], &["dicom"]),
     // What goes on to somebody else is opened by the same keys as what stays.
     (&["onward"], &["intake"]),
     (&["catalog"], &["codec"]),

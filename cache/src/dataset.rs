@@ -98,6 +98,17 @@ fn read_deflated(
     finish(walk(source, 0, syntax, gathered), size, start)
 }
 
+/// The DICOM JSON of a data set that came without a file, in Implicit VR Little Endian: a match of
+/// a C-FIND (PS3.4 C.4.1). Read with the same leniency in its character set as an object.
+///
+/// Fails where it is cut off or makes no sense; one odd element only loses itself.
+pub fn implicit_json(data_set: &[u8]) -> Result<Vec<u8>, CacheError> {
+    let size = data_set.len() as u64;
+    let source = Source::new(data_set, None, size);
+    let (_, json, stop) = walk(source, 0, Syntax::IMPLICIT, Gathered::default());
+    stop.map_or(Ok(json), |stop| Err(stop.error(size)))
+}
+
 fn finish(
     (gathered, json, stop): (Gathered, Vec<u8>, Option<Stop>),
     size: u64,

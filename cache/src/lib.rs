@@ -40,6 +40,7 @@ mod uid;
 pub use arrival::{Arrival, Object, Sealed, Whole};
 pub use cache::{Cache, Held, IndexState, Stats};
 pub use check::{Finding, Measure, RebuildReport, RepairReport, VerifyReport};
+pub use dataset::implicit_json;
 pub use error::CacheError;
 pub use folder::Room;
 pub use header::{Header, Texts};

@@ -7,7 +7,7 @@ use forepost_cache::Cache;
 
 use super::{StartError, sm2_folder};
 use crate::clock;
-use crate::config::{Config, Deliveries};
+use crate::config::{Config, Deliveries, SourceOptions};
 use crate::delivery::{Delivery, Destination};
 use crate::dicomweb;
 use crate::dictionary::{self, Dictionary};
@@ -20,7 +20,7 @@ use crate::onward::Onward;
 use crate::prefetch::{Parts, Prefetch, Source};
 use crate::settlement::Settlements;
 use crate::storage::{self, PushSource, Storage};
-use crate::upstream::{DicomwebSource, DictionaryOptions, DictionarySource, Platform};
+use crate::upstream::{DicomwebSource, DictionaryOptions, DictionarySource, DimseSource, Platform};
 use crate::views::{self, Dictionaries, Registrations, Served, Settled, Taker};
 
 /// The configured sources.
@@ -31,13 +31,19 @@ pub(super) fn sources(
 ) -> Result<Vec<Arc<dyn Source>>, StartError> {
     let mut sources: Vec<Arc<dyn Source>> = Vec::new();
     for options in &config.sources {
-        let source = DicomwebSource::new(options)
-            .map_err(|error| StartError::Source { name: options.name.clone(), error })?;
-        sources.push(Arc::new(source));
-    }
-    for options in &config.push_sources {
-        let source = PushSource::new(options.clone(), ledger.clone(), cache.clone());
-        sources.push(Arc::new(source));
+        let source: Result<Arc<dyn Source>, _> = match options {
+            SourceOptions::Dicomweb(options) => {
+                DicomwebSource::new(options).map(|one| Arc::new(one) as _)
+            }
+            SourceOptions::Dimse(options) => {
+                DimseSource::new(options).map(|one| Arc::new(one) as _)
+            }
+            SourceOptions::Push(options) => {
+                Ok(Arc::new(PushSource::new(options.clone(), ledger.clone(), cache.clone())))
+            }
+        };
+        let failed = |error| StartError::Source { name: options.name().to_owned(), error };
+        sources.push(source.map_err(failed)?);
     }
     Ok(sources)
 }
@@ -53,9 +59,17 @@ pub(super) fn storage(
         ledger: ledger.clone(),
         cache: cache.clone(),
         prefetch: Arc::clone(prefetch),
-        push_sources: config.push_sources.iter().map(|source| source.name.clone()).collect(),
+        push_sources: config.sources.iter().filter_map(pushing).collect(),
         clock: clock::now,
     })
+}
+
+/// The name of a source that pushes.
+fn pushing(source: &SourceOptions) -> Option<String> {
+    match source {
+        SourceOptions::Push(options) => Some(options.name.clone()),
+        SourceOptions::Dicomweb(_) | SourceOptions::Dimse(_) => None,
+    }
 }
 
 /// The flow of deliveries, not yet at work.

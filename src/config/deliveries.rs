@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use super::section::Section;
-use super::take_client_certificate;
+use super::sources::take_client_certificate;
 use crate::catalog;
 use crate::delivery::{Route, Routes};
 use crate::model::UtcOffset;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::section::Section;
-use super::{take_client_certificate, take_waits};
+use super::sources::{take_client_certificate, take_waits};
 use crate::http::Hospital;
 use crate::model::DictionaryKind;
 use crate::upstream::DictionaryOptions;

@@ -204,6 +204,15 @@ impl<'a> Section<'a> {
         sections
     }
 
+    /// Complains of keys that belong elsewhere, in these words, and takes them.
+    pub fn foreign(&mut self, keys: &[&str], words: &str) {
+        for key in keys {
+            if self.table.remove(*key).is_some() {
+                self.mistake(key, words);
+            }
+        }
+    }
+
     /// Complains of every key that nobody took.
     pub fn end(self) {
         for key in self.table.keys() {

@@ -13,7 +13,6 @@
 use std::collections::HashSet;
 use std::hash::Hash;
 
-use bytes::{Bytes, BytesMut};
 use forepost_cache::Uid;
 use jiff::civil::Date;
 use log::warn;
@@ -21,18 +20,19 @@ use reqwest::Url;
 use tokio::time::Instant;
 
 use super::dicom_json::{self, AnswerError, INSTANCE_FIELDS, Page, SERIES_FIELDS, STUDY_FIELDS};
+use super::handover::Handover;
 use super::limits::{
     ANSWER_BYTES_MAX, EPILOGUE_BYTES_MAX, EPILOGUE_WAIT, INSTANCES_MAX, MANIFEST_PAGE_ROWS,
-    PAGES_MAX, PIECE_BYTES_MIN, SEARCH_PAGE_ROWS, SERIES_MAX, STUDIES_MAX,
+    PAGES_MAX, SEARCH_PAGE_ROWS, SERIES_MAX, STUDIES_MAX,
 };
-use super::options::{DicomwebOptions, OptionsError};
+use super::options::{self, DicomwebOptions, OptionsError};
 use super::peer::{self, Answer, Ask, Peer};
 use crate::codec::multipart::{Event, MediaType, MultipartError, Reader};
 use crate::fault::Fault;
 use crate::model::{
     FoundStudy, ListedInstance, ListedSeries, Listing, Place, Registration, Wanted,
 };
-use crate::prefetch::{KnownAs, Lane, PatientKey, Piece, Source, Work};
+use crate::prefetch::{KnownAs, Lane, PatientKey, Source, Work};
 
 /// PS3.18 10.6.1.4: what a search answers with.
 const JSON: &str = "application/dicom+json, application/json;q=0.5";
@@ -54,14 +54,7 @@ impl DicomwebSource {
     /// Checks the options and prepares the clients; nothing is connected yet.
     pub fn new(options: &DicomwebOptions) -> Result<DicomwebSource, OptionsError> {
         let base = base(&options.base_url)?;
-        if options.patient_keys.is_empty() {
-            return Err(OptionsError::NoPatientKey);
-        }
-        for key in &options.patient_keys {
-            if key.template.matches("{}").count() != 1 {
-                return Err(OptionsError::Template { template: key.template.clone() });
-            }
-        }
+        options::check(&options.patient_keys)?;
         Ok(DicomwebSource {
             name: options.name.clone(),
             peer: Peer::new(options, &base)?,
@@ -73,17 +66,13 @@ impl DicomwebSource {
         })
     }
 
-    /// The first configured number that the registration has, as the source knows it.
-    fn patient(&self, registration: &Registration) -> Option<KnownAs> {
-        self.patient_keys.iter().find_map(|key| key.known_as(registration))
-    }
-
     async fn search_now(
         &self,
         registration: &Registration,
         since: Date,
     ) -> Result<Vec<FoundStudy>, Fault> {
-        let Some(KnownAs { patient, issuer }) = self.patient(registration) else {
+        let patient = options::patient(&self.patient_keys, registration);
+        let Some(KnownAs { patient, issuer }) = patient else {
             return Ok(Vec::new());
         };
         let mut query = format!("PatientID={}", encoded(&patient));
@@ -318,7 +307,7 @@ impl Source for DicomwebSource {
     }
 
     fn understands(&self, registration: &Registration) -> bool {
-        self.patient(registration).is_some()
+        options::patient(&self.patient_keys, registration).is_some()
     }
 
     fn series<'a>(&'a self, place: &'a Place, study: &'a Uid) -> Work<'a, Vec<ListedSeries>> {
@@ -387,17 +376,12 @@ async fn page<T>(
 /// The way of objects from one answer into the lane.
 struct Intake<'a> {
     source: &'a DicomwebSource,
-    lane: &'a Lane,
-    /// Bytes of the object that is coming.
-    object_bytes: u64,
-    objects: usize,
-    /// Small pieces of it, not yet in the lane.
-    held: BytesMut,
+    handover: Handover<'a>,
 }
 
 impl<'a> Intake<'a> {
     fn new(source: &'a DicomwebSource, lane: &'a Lane) -> Intake<'a> {
-        Intake { source, lane, object_bytes: 0, objects: 0, held: BytesMut::new() }
+        Intake { source, handover: Handover::new(lane, source.object_bytes_max) }
     }
 
     async fn multipart(&mut self, answer: &mut Answer, mut reader: Reader) -> Result<(), Fault> {
@@ -414,16 +398,16 @@ impl<'a> Intake<'a> {
                         if !matches!(media.essence.as_str(), "application/dicom" | "") {
                             return Err(wrong_type(&media));
                         }
-                        self.begin().await?;
+                        self.handover.begin().await?;
                     }
-                    Event::Data(bytes) => self.bytes(bytes).await?,
-                    Event::PartEnd => self.end().await?,
+                    Event::Data(bytes) => self.handover.bytes(bytes).await?,
+                    Event::PartEnd => self.handover.end().await?,
                     Event::Finished => {}
                 }
             }
         }
         answer.drain(EPILOGUE_BYTES_MAX, EPILOGUE_WAIT).await;
-        if self.objects == 0 {
+        if self.handover.objects() == 0 {
             return Err(Fault::peer("absent", "a body without a part"));
         }
         Ok(())
@@ -431,50 +415,15 @@ impl<'a> Intake<'a> {
 
     /// PS3.18 8.7.3.2: some servers give a single instance without the envelope.
     async fn single(&mut self, answer: &mut Answer) -> Result<(), Fault> {
-        self.begin().await?;
+        self.handover.begin().await?;
         while let Some(chunk) = answer.chunk().await? {
             self.source.peer.pass(chunk.len()).await;
-            self.bytes(chunk).await?;
+            self.handover.bytes(chunk).await?;
         }
-        if self.object_bytes == 0 {
+        if self.handover.object_bytes() == 0 {
             return Err(Fault::peer("absent", "an empty body"));
         }
-        self.end().await
-    }
-
-    async fn begin(&mut self) -> Result<(), Fault> {
-        self.object_bytes = 0;
-        self.lane.put(Piece::Begin).await
-    }
-
-    async fn bytes(&mut self, bytes: Bytes) -> Result<(), Fault> {
-        self.object_bytes += bytes.len() as u64;
-        let bytes_max = self.source.object_bytes_max;
-        if self.object_bytes > bytes_max {
-            let detail = format!("an object over {bytes_max} B");
-            return Err(Fault::peer("too large", detail).for_good());
-        }
-        if self.held.is_empty() && bytes.len() >= PIECE_BYTES_MIN {
-            return self.lane.put(Piece::Bytes(bytes)).await;
-        }
-        if self.held.is_empty() {
-            self.held.reserve(2 * PIECE_BYTES_MIN);
-        }
-        self.held.extend_from_slice(&bytes);
-        if self.held.len() >= PIECE_BYTES_MIN { self.flush().await } else { Ok(()) }
-    }
-
-    async fn flush(&mut self) -> Result<(), Fault> {
-        let held = std::mem::take(&mut self.held).freeze();
-        self.lane.put(Piece::Bytes(held)).await
-    }
-
-    async fn end(&mut self) -> Result<(), Fault> {
-        if !self.held.is_empty() {
-            self.flush().await?;
-        }
-        self.objects += 1;
-        self.lane.put(Piece::End).await
+        self.handover.end().await
     }
 }
 

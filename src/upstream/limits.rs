@@ -101,6 +101,18 @@ pub const TOKEN_PAUSE_MS: i64 = 2_000;
 /// Milliseconds after a refusal's renewal in which another refusal renews nothing.
 pub const TOKEN_REFUSED_MS: i64 = 30_000;
 
+/// How long an association that did its work is kept for the next request of the same fetch. Peers
+/// end idle ones after 10 s at the earliest.
+pub const PARK_WAIT: Duration = Duration::from_secs(5);
+
+/// Instances whose classes are remembered between the list of a series and its retrieval: two of
+/// the largest studies, 6 MB.
+pub const LISTED_MAX: usize = 2 * INSTANCES_MAX;
+
+/// How long they are remembered: from a fetch's beginning to its end, and not until an archive has
+/// taken in more.
+pub const LISTED_WAIT: Duration = Duration::from_secs(600);
+
 const _: () = assert!(TOKEN_CHARACTERS_MAX < TOKEN_ANSWER_BYTES_MAX);
 const _: () = assert!(SEARCH_PAGE_ROWS <= STUDIES_MAX);
 const _: () = assert!(SEARCH_PAGE_ROWS * PAGES_MAX >= SERIES_MAX);

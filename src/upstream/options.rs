@@ -1,4 +1,4 @@
-//! What is configured of a DICOMweb source.
+//! What is configured of a source.
 
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::time::Duration;
@@ -6,7 +6,9 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use super::limits::{CONNECT_WAIT, HEAD_WAIT, IDLE_WAIT, SEARCH_WAIT};
-use crate::prefetch::PatientKey;
+use crate::dicom::AeTitle;
+use crate::model::Registration;
+use crate::prefetch::{KnownAs, PatientKey};
 use crate::seal::rsa::RsaFault;
 
 /// A DICOMweb source.
@@ -37,6 +39,58 @@ pub struct DicomwebOptions {
     pub bytes_per_second: Option<NonZeroU64>,
     /// Bytes of one object.
     pub object_bytes_max: u64,
+}
+
+/// A source that speaks DICOM's own protocol.
+#[derive(Debug, Clone)]
+pub struct DimseOptions {
+    /// Its name in the configuration, in logs and in metrics.
+    pub name: String,
+    /// `host:port`.
+    pub address: String,
+    /// Its application entity's title.
+    pub called: AeTitle,
+    /// Ours.
+    pub calling: AeTitle,
+    /// The numbers by which it knows patients. The first one that a registration has is asked for.
+    pub patient_keys: Vec<PatientKey>,
+    /// TLS, where it is wanted.
+    pub tls: Option<TlsOptions>,
+    /// Timeouts.
+    pub waits: Waits,
+    /// Associations at a time.
+    pub parallel: NonZeroUsize,
+    /// Bytes of objects a second, over all associations.
+    pub bytes_per_second: Option<NonZeroU64>,
+    /// Bytes of one object.
+    pub object_bytes_max: u64,
+}
+
+/// TLS to one peer.
+#[derive(Debug, Clone)]
+pub struct TlsOptions {
+    /// Certificates (PEM) trusted besides the public authorities; may be several, may be empty.
+    pub authorities_pem: String,
+    /// Shown to the peer.
+    pub client_certificate: Option<ClientCertificate>,
+}
+
+/// Whether patients can be asked for by these keys.
+pub(super) fn check(keys: &[PatientKey]) -> Result<(), OptionsError> {
+    if keys.is_empty() {
+        return Err(OptionsError::NoPatientKey);
+    }
+    for key in keys {
+        if key.template.matches("{}").count() != 1 {
+            return Err(OptionsError::Template { template: key.template.clone() });
+        }
+    }
+    Ok(())
+}
+
+/// The first configured number that the registration has, as the source knows it.
+pub(super) fn patient(keys: &[PatientKey], registration: &Registration) -> Option<KnownAs> {
+    keys.iter().find_map(|key| key.known_as(registration))
 }
 
 /// An origin to which Retrieve URLs may lead.

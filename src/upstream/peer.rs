@@ -16,7 +16,6 @@ use bytes::{Bytes, BytesMut};
 use forepost_cache::Uid;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode};
-use log::info;
 use reqwest::{Client, Response, Url};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -24,6 +23,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout_at};
 
+use super::account::{Account, Asked};
 use super::limits::{POOL_IDLE_WAIT, RATE_FLOOR_BYTES, RETRY_AFTER_MS_MAX};
 use super::options::{ClientCertificate, DicomwebOptions, OptionsError, Waits};
 use super::pace::Pace;
@@ -111,7 +111,8 @@ impl Peer {
         let Some(place) = self.place(&ask.url) else {
             return Err(unlisted(&ask.url));
         };
-        let mut account = Account::new(&self.source, &ask);
+        let asked = Asked { step: ask.step, method: "GET", shape: ask.shape, study: ask.study };
+        let mut account = Account::new(&self.source, host(&ask.url), asked);
         let mut request = reqwest::Request::new(Method::GET, ask.url);
         *request.headers_mut() = place.headers.clone();
         request.headers_mut().insert(header::ACCEPT, HeaderValue::from_static(ask.accept));
@@ -233,8 +234,7 @@ impl Answer {
             Ok(Ok(chunk)) => chunk,
         };
         let bytes = chunk.as_ref().map_or(0, Bytes::len) as u64;
-        self.account.bytes += bytes;
-        self.account.counter.increment(bytes);
+        self.account.count(bytes);
         self.waited += start.elapsed();
         self.waited_for += bytes;
         if self.waited >= self.idle {
@@ -273,62 +273,9 @@ impl Answer {
     }
 
     /// Ends the account of the request with what became of it.
-    pub fn close<T>(mut self, result: Result<T, Fault>) -> Result<T, Fault> {
-        self.account.outcome = match &result {
-            Ok(_) => "ok",
-            Err(fault) => fault.step,
-        };
+    pub fn close<T>(self, result: Result<T, Fault>) -> Result<T, Fault> {
+        self.account.close(&result);
         result
-    }
-}
-
-/// One request's line in the log and its metrics, written when it is dropped: a request that is
-/// given up by its caller is told as well.
-struct Account {
-    source: String,
-    step: &'static str,
-    host: String,
-    shape: &'static str,
-    study: String,
-    start: Instant,
-    status: u16,
-    bytes: u64,
-    counter: metrics::Counter,
-    outcome: &'static str,
-}
-
-impl Account {
-    fn new(source: &str, ask: &Ask<'_>) -> Account {
-        Account {
-            source: source.to_owned(),
-            step: ask.step,
-            host: host(&ask.url),
-            shape: ask.shape,
-            study: ask.study.map_or_else(String::new, Uid::to_string),
-            start: Instant::now(),
-            status: 0,
-            bytes: 0,
-            counter: metrics::counter!("upstream_bytes_total", "source" => source.to_owned()),
-            outcome: "given up",
-        }
-    }
-}
-
-impl Drop for Account {
-    fn drop(&mut self) {
-        let labels = [
-            ("source", self.source.clone()),
-            ("step", self.step.to_owned()),
-            ("outcome", self.outcome.to_owned()),
-        ];
-        metrics::counter!("upstream_requests_total", &labels).increment(1);
-        let milliseconds = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
-        info!(
-            source = self.source.as_str(), step = self.step, method = "GET",
-            host = self.host.as_str(), path = self.shape, study = self.study.as_str(),
-            status = self.status, bytes = self.bytes, milliseconds, outcome = self.outcome;
-            "asked a source"
-        );
     }
 }
 

@@ -288,6 +288,7 @@ look_back_days = 36500
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::SourceOptions;
 
     #[test]
     fn the_embedded_configuration_is_in_order() {
@@ -302,7 +303,7 @@ mod tests {
         let config = Config::parse(&text, "demo").unwrap();
         assert_eq!(config.data, Path::new("/a \"quoted\" folder"));
         assert_eq!(config.sources.len(), 2);
-        assert!(config.sources[1].index);
+        assert!(matches!(&config.sources[1], SourceOptions::Dicomweb(one) if one.index));
     }
 
     #[test]

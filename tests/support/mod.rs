@@ -2,6 +2,7 @@
 //! their studies. Everything listens on 127.0.0.1 at a port that the kernel chose, keeps its files
 //! in a folder of its own, and is ended by its own process id.
 
+pub mod archive;
 pub mod cloud;
 pub mod databases;
 pub mod evidence;

@@ -23,9 +23,14 @@ const STARTS_MAX: usize = 3;
 pub struct Orthanc {
     /// `127.0.0.1:port`.
     pub address: String,
+    /// `127.0.0.1:port` of its DICOM door, called [`TITLE`].
+    pub dicom: String,
     process: Child,
     folder: TempDir,
 }
+
+/// What it is called on its DICOM door, where it lets everybody echo, and `FOREPOST` query.
+pub const TITLE: &str = "REGION";
 
 impl Orthanc {
     /// An empty archive.
@@ -47,7 +52,7 @@ impl Orthanc {
 
     fn try_start() -> Option<Orthanc> {
         let folder = tempfile::tempdir().expect("a folder for Orthanc");
-        let port = TcpListener::bind("127.0.0.1:0").ok()?.local_addr().ok()?.port();
+        let (port, dicom_port) = (free_port()?, free_port()?);
         let storage = folder.path().join("storage");
         let config = json!({
             "Name": "region",
@@ -59,7 +64,16 @@ impl Orthanc {
             "HttpBindAddresses": ["127.0.0.1"],
             "RemoteAccessAllowed": false,
             "AuthenticationEnabled": false,
-            "DicomServerEnabled": false,
+            "DicomServerEnabled": true,
+            "DicomPort": dicom_port,
+            "DicomAet": TITLE,
+            "DicomCheckCalledAet": true,
+            "DicomAlwaysAllowFind": false,
+            "DicomAlwaysAllowGet": false,
+            "DicomModalities": { "forepost": {
+                "AET": "FOREPOST", "Host": "127.0.0.1", "Port": 104,
+                "AllowFind": true, "AllowGet": true,
+            }},
             "HttpThreadsCount": 8,
             "Plugins": [plugin()],
             "DicomWeb": { "Enable": true, "Root": "/dicom-web/" },
@@ -69,13 +83,16 @@ impl Orthanc {
         let log = File::create(folder.path().join("orthanc.log")).expect("Orthanc's log");
         let process = Command::new("Orthanc")
             .arg(&file)
+            // DCMTK's delay of 45 ms an object is not what is tested.
+            .env("TCP_NODELAY", "1")
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("Orthanc's log"))
             .stderr(log)
             .spawn()
             .expect("Orthanc starts; .ci/setup installs it");
         let address = format!("127.0.0.1:{port}");
-        let mut orthanc = Orthanc { address, process, folder };
+        let dicom = format!("127.0.0.1:{dicom_port}");
+        let mut orthanc = Orthanc { address, dicom, process, folder };
         let up = wait_for(Duration::from_secs(30), || {
             if orthanc.process.try_wait().expect("Orthanc can be waited for").is_some() {
                 return Some(false);
@@ -152,6 +169,10 @@ impl Drop for Orthanc {
             eprintln!("--- Orthanc's last lines, the newest first\n{}", tail.join("\n"));
         }
     }
+}
+
+fn free_port() -> Option<u16> {
+    Some(TcpListener::bind("127.0.0.1:0").ok()?.local_addr().ok()?.port())
 }
 
 fn plugin() -> PathBuf {

@@ -31,6 +31,8 @@ pub struct Study {
     pub accession: String,
     /// Instances of each series.
     pub series: Vec<usize>,
+    /// SOP classes, taken in turn by the instances of a series.
+    pub classes: Vec<&'static str>,
     /// Pixels are a square of this side, 16 bit.
     pub side: u16,
 }
@@ -64,6 +66,7 @@ impl Study {
             description: "胸部平扫".into(),
             accession: format!("A{seed}"),
             series: vec![4, 3],
+            classes: vec![CT],
             side: 32,
         }
     }
@@ -91,7 +94,7 @@ impl Study {
         let sop = format!("{series}.{number}");
         let mut meta = Elements::default();
         meta.put(0x0002, 0x0001, *b"OB", &[0, 1]);
-        meta.text(0x0002, 0x0002, *b"UI", CT);
+        meta.text(0x0002, 0x0002, *b"UI", self.class(number));
         meta.text(0x0002, 0x0003, *b"UI", &sop);
         meta.text(0x0002, 0x0010, *b"UI", EXPLICIT_LITTLE);
         meta.text(0x0002, 0x0012, *b"UI", "2.25.7000000000");
@@ -105,6 +108,10 @@ impl Study {
         Object { series, sop, bytes }
     }
 
+    fn class(&self, number: usize) -> &'static str {
+        self.classes[number % self.classes.len()]
+    }
+
     fn data_set(&self, series: &str, sop: &str, series_number: usize, number: usize) -> Elements {
         let mut set = Elements::default();
         let charset = match self.charset {
@@ -113,7 +120,7 @@ impl Study {
             Charset::Gbk => "GBK",
         };
         set.text(0x0008, 0x0005, *b"CS", charset);
-        set.text(0x0008, 0x0016, *b"UI", CT);
+        set.text(0x0008, 0x0016, *b"UI", self.class(number));
         set.text(0x0008, 0x0018, *b"UI", sop);
         set.text(0x0008, 0x0020, *b"DA", &self.date);
         set.text(0x0008, 0x0030, *b"TM", "083000");

@@ -16,7 +16,8 @@ use self::server::{Act, Asked, JSON, MULTIPART, Server, head, multipart, reply};
 use super::*;
 use crate::fault::{Blame, Retry};
 use crate::model::{Department, Identifier, IdentifierKind, PatientType, Person, Time, VisitKey};
-use crate::prefetch::Transform;
+use crate::prefetch::{Piece, Transform};
+use crate::upstream::limits::PIECE_BYTES_MIN;
 use crate::upstream::options::{ClientCertificate, Host, Waits};
 
 const STUDY: &str = "1.2.826.0.1.3680043.10.1";

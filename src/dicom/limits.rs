@@ -1,0 +1,52 @@
+//! The numbers of DICOM's protocol, each with its unit and its reason.
+
+use std::time::Duration;
+
+/// Bytes of a PDU that we take, without its six of header. DCMTK and Orthanc send up to 128 KB, and
+/// larger ones gain nothing measurable; a peer that claims more ends its association.
+pub const PDU_BYTES_MAX: u32 = 131_072;
+
+/// Bytes of a peer's largest PDU below which it is not talked to: each would carry next to nothing.
+pub const PDU_BYTES_MIN: u32 = 128;
+
+/// Bytes of a PDU that we send, however large the peer would take them.
+pub const PDU_BYTES_SENT_MAX: u32 = 65_536;
+
+/// Bytes of a command set. Twenty elements take some hundred; a list of 2,000 attributes fits.
+pub const COMMAND_BYTES_MAX: usize = 16 << 10;
+
+/// Fragments of a command set: all send it in one.
+pub const COMMAND_FRAGMENTS_MAX: usize = 64;
+
+/// Bytes of one C-FIND match. A row has about 500.
+pub const MATCH_BYTES_MAX: usize = 1 << 20;
+
+/// Bytes of all matches of one C-FIND, as for an answer of DICOMweb.
+pub const MATCHES_BYTES_MAX: usize = 32 << 20;
+
+/// Bytes of the list of failed instances that may follow a C-GET: 20,000 of 65.
+pub const FAILED_LIST_BYTES_MAX: usize = 2 << 20;
+
+/// Presentation contexts of one association: the odd numbers up to 255 (PS3.8 9.3.2.2).
+pub const CONTEXTS_MAX: usize = 128;
+
+/// SOP Instance UIDs in one C-GET: 33 KB of request, which small servers still take.
+pub const UIDS_MAX: usize = 500;
+
+/// Answers of a C-GET in a row that bring no object: an archive that fetches a tape says "pending"
+/// every few seconds, and ten minutes of it are enough.
+pub const PENDING_MAX: usize = 1_000;
+
+/// Objects in one C-GET: a study's instances at most.
+pub const OBJECTS_MAX: usize = 20_000;
+
+/// How long a polite end may take. What was asked for is here; the peer only says goodbye.
+pub const RELEASE_WAIT: Duration = Duration::from_secs(2);
+
+/// Bytes a second that a peer must send of an object on average, over the wait between two PDUs.
+/// Below it a CT slice takes nine minutes, and its place is wanted by others.
+pub const RATE_FLOOR_BYTES: u64 = 1 << 10;
+
+const _: () = assert!(PDU_BYTES_MIN < PDU_BYTES_SENT_MAX && PDU_BYTES_SENT_MAX <= PDU_BYTES_MAX);
+const _: () = assert!(UIDS_MAX * 65 < PDU_BYTES_SENT_MAX as usize, "a request fits one PDU");
+const _: () = assert!(MATCH_BYTES_MAX <= MATCHES_BYTES_MAX);
