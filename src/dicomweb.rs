@@ -5,14 +5,15 @@
 //! before the first byte leaves; what leaves are the bytes and the metadata as received; an answer
 //! that cannot be completed is cut, never ended; the query string, which holds patients, reaches
 //! no log. On the wire: `/dicom-web/…`, the path that Orthanc uses, so that a viewer changes the
-//! host only. Refused: XML (nobody asks), conversion between transfer syntaxes, frames, rendered
-//! images and bulk data (not made by this version), STOW-RS. No thread of the runtime waits for
-//! the disk: what is not in memory is asked for on a thread that may wait. Start at [`router`];
-//! `target` reads paths, `query` and `search` are QIDO-RS, `objects` and `metadata` are WADO-RS,
-//! `reply` is the map from fault to answer.
+//! host only. Refused: XML (nobody asks), conversion between transfer syntaxes, rendered images
+//! (not made by this version), STOW-RS. No thread of the runtime waits for the disk: what is not
+//! in memory is asked for on a thread that may wait. Start at [`router`]; `target` reads paths,
+//! `query` and `search` are QIDO-RS, `objects`, `frames` and `metadata` are WADO-RS, `reply` is the
+//! map from fault to answer.
 
 mod accept;
 mod attribute;
+mod frames;
 mod json;
 mod limits;
 mod metadata;
@@ -34,7 +35,7 @@ use axum::routing::any;
 use forepost_cache::{Cache, Instance, Study, Uid};
 use http::request::Parts;
 use http::uri::Scheme;
-use http::{HeaderValue, Method, Request, Response, Uri, Version, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
 use tokio::task::spawn_blocking;
 
 use crate::http::{Callers, Files, Peer, RequestId};
@@ -42,8 +43,9 @@ use crate::ledger::AccessKind;
 use crate::lookup::Lookup;
 use crate::model::Time;
 use accept::Form;
+use frames::{Asked, Wanted, Within};
 use metadata::Metadata;
-use objects::{Boundary, Objects, Part, Selection};
+use objects::{Boundary, Content, Objects, Part, Selection};
 use query::Query;
 use reply::DicomwebError;
 use search::Search;
@@ -143,6 +145,12 @@ impl Server {
             }
             Target::Metadata(scope) => self.metadata(parts, &answered.caller, scope).await,
             Target::Objects(scope) => self.objects(parts, &answered.caller, scope).await,
+            Target::Frames(scope, numbers) => {
+                self.pieces(parts, &answered.caller, scope, Wanted::Frames(numbers)).await
+            }
+            Target::Bulk(scope, name) => {
+                self.pieces(parts, &answered.caller, scope, Wanted::Value(name)).await
+            }
         };
         answered
     }
@@ -153,6 +161,11 @@ impl Server {
         let peer = parts.extensions.get::<Peer>()?;
         let caller = callers.identify(*peer, &parts.headers, |caller| caller.images)?;
         Some(caller.name.clone())
+    }
+
+    /// What URLs of objects begin with.
+    fn base(&self, parts: &Parts) -> String {
+        self.retrieve_base.clone().unwrap_or_else(|| own_base(parts))
     }
 
     async fn search(
@@ -166,10 +179,7 @@ impl Server {
         let mut query = Query::parse(parts.uri.query().unwrap_or_default(), level)?;
         let media = accept::json(&parts.headers, query.accept.as_deref())?;
         let mut warnings = std::mem::take(&mut query.warnings);
-        let base = match &self.retrieve_base {
-            Some(base) => base.clone(),
-            None => own_base(parts),
-        };
+        let base = self.base(parts);
         let server = Arc::clone(&self);
         let found = waiting(move || {
             let lookup = &server.lookup;
@@ -200,11 +210,11 @@ impl Server {
         scope: Scope,
     ) -> Result<Response<Body>, DicomwebError> {
         let media = accept::json(&parts.headers, accept_parameter(&parts.uri)?.as_deref())?;
-        let study = scope.study.clone();
+        let (study, base) = (scope.study.clone(), self.base(parts));
         let server = Arc::clone(&self);
         let body = waiting(move || {
             let snapshot = snapshot(server.lookup.cache(), &scope.study)?;
-            Metadata::open(select(snapshot, &scope, None)?)
+            Metadata::open(select(snapshot, &scope, None)?, &base)
         });
         let body = body.await?;
         self.lookup.audit(caller, AccessKind::Metadata, &[study], (self.clock)()).await?;
@@ -230,37 +240,97 @@ impl Server {
             }
             Form::Bare(syntaxes) => (None, syntaxes, "application/dicom".to_owned()),
         };
-        // HTTP/2 copies what it sends into its frames.
-        let files = parts.extensions.get::<Files>();
-        let files = files.filter(|_| parts.version < Version::HTTP_2).cloned();
-        let (study, cache) = (scope.study.clone(), self.lookup.cache());
-        let select = move |snapshot| {
+        let files = files(parts);
+        let study = scope.study.clone();
+        let choose = move |snapshot| {
             let selection = select(snapshot, &scope, files)?;
             let other = selection.instances().find(|one| !syntaxes.hold(&one.transfer_syntax));
             if let Some(other) = other {
                 return Err(DicomwebError::Syntax { stored: other.transfer_syntax.to_string() });
             }
-            Ok(selection)
+            Ok(Chosen { selection, boundary, media, within: None })
         };
-        // What is in memory is sent from here: waking another thread costs more than all else.
-        let body = match cache.study_at_hand(&study) {
+        self.send(parts, caller, study, |_| true, choose).await
+    }
+
+    async fn pieces(
+        self: Arc<Server>,
+        parts: &Parts,
+        caller: &str,
+        scope: Scope,
+        wanted: Wanted,
+    ) -> Result<Response<Body>, DicomwebError> {
+        let (parameter, study) = (accept_parameter(&parts.uri)?, scope.study.clone());
+        let (mut headers, files) = (parts.headers.clone(), files(parts));
+        if parts.method != Method::GET {
+            // It means nothing elsewhere (RFC 9110, 14.2).
+            headers.remove(header::RANGE);
+        }
+        let asked = Arc::new(Asked { scope, wanted, headers, parameter, files });
+        let at_hand = |study: &Study| asked.at_hand(study);
+        let chosen = Arc::clone(&asked);
+        let choose = move |snapshot| frames::choose(&chosen, snapshot);
+        self.send(parts, caller, study, at_hand, choose).await
+    }
+
+    /// Sends what is chosen of a study. What is in memory is sent from here: waking another thread
+    /// costs more than all else.
+    async fn send(
+        self: Arc<Server>,
+        parts: &Parts,
+        caller: &str,
+        study: Uid,
+        at_hand: impl Fn(&Study) -> bool,
+        choose: impl FnOnce(Arc<Study>) -> Result<Chosen, DicomwebError> + Send + 'static,
+    ) -> Result<Response<Body>, DicomwebError> {
+        let cache = self.lookup.cache();
+        let open = |chosen: Chosen| {
+            let Chosen { selection, boundary, media, within } = chosen;
+            Ok((Objects::open(selection, boundary)?, media, within))
+        };
+        let (body, media, within) = match cache.study_at_hand(&study).filter(|one| at_hand(one)) {
             Some(snapshot) => {
-                let selection = select(snapshot)?;
-                match Part::open_at_once(&selection, 0)? {
-                    Some(first) => Objects::new(selection, boundary, first),
-                    None => waiting(move || Objects::open(selection, boundary)).await?,
+                let chosen = choose(snapshot)?;
+                match Part::open_at_once(&chosen.selection, 0)? {
+                    Some(first) => {
+                        let Chosen { selection, boundary, media, within } = chosen;
+                        (Objects::new(selection, boundary, first), media, within)
+                    }
+                    None => waiting(move || open(chosen)).await?,
                 }
             }
             None => {
                 let (cache, study) = (cache.clone(), study.clone());
-                let open = move || Objects::open(select(snapshot(&cache, &study)?)?, boundary);
-                waiting(open).await?
+                waiting(move || open(choose(snapshot(&cache, &study)?)?)).await?
             }
         };
         self.lookup.audit(caller, AccessKind::Retrieve, &[study], (self.clock)()).await?;
         let length = body.bytes();
-        respond(parts, &media, Some(length), Body::new(body))
+        let mut response = respond(parts, &media, Some(length), Body::new(body))?;
+        if let Some((first, last, of)) = within
+            && let Ok(value) = HeaderValue::from_str(&format!("bytes {first}-{last}/{of}"))
+        {
+            *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+            response.headers_mut().insert(header::CONTENT_RANGE, value);
+        }
+        Ok(response)
     }
+}
+
+/// What leaves of a study.
+struct Chosen {
+    selection: Selection,
+    /// Between its parts; `None`: it is one part that leaves alone.
+    boundary: Option<Boundary>,
+    media: String,
+    /// Only these bytes of the part.
+    within: Option<Within>,
+}
+
+/// What maps files for the connection. HTTP/2 copies what it sends into its frames.
+fn files(parts: &Parts) -> Option<Files> {
+    let files = parts.extensions.get::<Files>();
+    files.filter(|_| parts.version < Version::HTTP_2).cloned()
 }
 
 /// Does on a thread that may wait for the disk what could make a thread of the runtime wait.
@@ -297,7 +367,7 @@ fn select(
         let level = if scope.instance.is_some() { Level::Instance } else { Level::Series };
         return Err(DicomwebError::NotHere { level: level.name() });
     }
-    Ok(Selection { study, places, files })
+    Ok(Selection { study, places, content: Content::Objects, files })
 }
 
 /// The place of an instance in a list ordered as the cache orders it.

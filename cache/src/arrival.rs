@@ -32,6 +32,7 @@ use crate::limits::{
     BATCH_AGE_MAX, BATCH_INSTANCES, BATCH_METADATA_BYTES, BATCHES_WAITING_MAX, HEAD_BYTES,
     OBJECT_BYTES_MAX, ROOM_LOOK_BYTES, SPARE_BYTES,
 };
+use crate::pixels::Pixels;
 use crate::records;
 use crate::study::{Arrived, Study};
 use crate::uid::Uid;
@@ -108,11 +109,12 @@ impl Arrival {
     /// On an error its file is deleted.
     pub fn complete(&mut self, object: Object) -> Result<Whole, CacheError> {
         let Object { file, temp, head, crc, bytes } = object;
-        let Reading { header, json, broken } = dataset::read(&head, Some(&file), bytes)?;
-        if header.study != self.study {
-            return Err(CacheError::WrongStudy { got: header.study, expected: self.study.clone() });
+        let reading = dataset::read(&head, Some(&file), bytes, None)?;
+        if reading.header.study != self.study {
+            let (got, expected) = (reading.header.study, self.study.clone());
+            return Err(CacheError::WrongStudy { got, expected });
         }
-        Ok(Whole { header, bytes, crc32: crc.finalize(), broken, json, file, temp })
+        Ok(Whole::new(reading, bytes, crc.finalize(), file, temp))
     }
 
     /// Takes a whole object into the open batch; a full batch goes to the disk. `false`: the
@@ -124,6 +126,7 @@ impl Arrival {
         }
         write_back(&whole.file);
         self.batch_metadata += whole.json.len();
+        self.batch_metadata += whole.pixels.as_ref().map_or(0, Pixels::memory);
         self.batch.push(whole);
         self.batch_since.get_or_insert_with(Instant::now);
         let full = self.batch.len() >= BATCH_INSTANCES;
@@ -190,7 +193,7 @@ impl Arrival {
         let path = self.folder.join(object_name(sop));
         let file = File::open(&path).map_err(CacheError::io("opening an object"))?;
         let Checked { head, crc32, bytes } = Checked::read(&file)?;
-        let reading = match dataset::read(&head, Some(&file), bytes) {
+        let reading = match dataset::read(&head, Some(&file), bytes, None) {
             Ok(reading) if reading.header.study == self.study && reading.header.sop == *sop => {
                 reading
             }
@@ -198,9 +201,8 @@ impl Arrival {
             Err(CacheError::NotDicom { .. } | CacheError::Truncated { .. }) => return Ok(false),
             Err(error) => return Err(error),
         };
-        let Reading { header, json, broken } = reading;
         let temp = Temp { path, armed: false };
-        self.keep(Whole { header, bytes, crc32, broken, json, file, temp })
+        self.keep(Whole::new(reading, bytes, crc32, file, temp))
     }
 
     fn alive(&self) -> Result<(), CacheError> {
@@ -313,8 +315,18 @@ pub struct Whole {
     /// whether the object is complete could not be told.
     pub broken: Option<&'static str>,
     json: Vec<u8>,
+    /// Where its frames lie, unless they are too many to be kept.
+    pixels: Option<Pixels>,
     file: File,
     temp: Temp,
+}
+
+impl Whole {
+    fn new(reading: Reading, bytes: u64, crc32: u32, file: File, temp: Temp) -> Whole {
+        let Reading { header, json, broken, pixels, bulk: _ } = reading;
+        let pixels = pixels.is_kept().then_some(pixels);
+        Whole { header, bytes, crc32, broken, json, pixels, file, temp }
+    }
 }
 
 /// A file that is deleted when dropped while armed.
@@ -440,10 +452,11 @@ impl Disk {
         let arrived: Vec<Arrived> = batch
             .iter()
             .zip(spans)
-            .map(|(Whole { header, bytes, crc32, .. }, span)| Arrived {
+            .map(|(Whole { header, bytes, crc32, pixels, .. }, span)| Arrived {
                 header,
                 bytes: *bytes,
                 crc32: *crc32,
+                pixels: pixels.as_ref(),
                 span,
             })
             .collect();
@@ -457,8 +470,9 @@ impl Disk {
         let mut bytes = Vec::new();
         let mut spans = Vec::with_capacity(batch.len());
         for whole in batch {
-            let Whole { header, json, crc32, .. } = whole;
-            let mut span = records::encode(&mut bytes, header, whole.bytes, *crc32, json)?;
+            let Whole { header, json, crc32, pixels, .. } = whole;
+            let pixels = pixels.as_ref();
+            let mut span = records::encode(&mut bytes, header, whole.bytes, *crc32, pixels, json)?;
             span.at += self.end;
             spans.push(span);
         }
@@ -490,6 +504,8 @@ impl Disk {
             }
             if self.end == 0 {
                 file.write_all_at(&records::front(), 0)?;
+            } else if records::raise_version(&file)? {
+                file.sync_data()?;
             }
             Ok(file)
         };

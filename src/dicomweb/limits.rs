@@ -21,6 +21,10 @@ pub const KEY_BYTES_MAX: usize = 256;
 /// UIDs in one key, or values in one list: 64 KB of URL.
 pub const LIST_VALUES_MAX: usize = 1_000;
 
+/// Frames in one request: a list of five digits each stays within the head that the listener takes,
+/// and no cine is longer.
+pub const FRAME_NUMBERS_MAX: usize = 4_096;
+
 /// Parameters of one query.
 pub const PARAMETERS_MAX: usize = 256;
 

@@ -1,5 +1,5 @@
 //! The body of a metadata answer (PS3.18 10.4.1.1.2): the DICOM JSON of instances as the cache
-//! keeps it, copied and not parsed.
+//! keeps it, copied and not parsed; bulk data are named in full (PS3.18 F.2.6).
 //!
 //! What must hold: a record that cannot be read ends the body with an error before its array is
 //! closed. One piece is sent while the next is read; a piece that holds everything leaves with
@@ -13,6 +13,7 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::task::{JoinHandle, spawn_blocking};
 
+use super::json;
 use super::limits::METADATA_PIECE_BYTES;
 use super::objects::Selection;
 use super::reply::DicomwebError;
@@ -20,6 +21,7 @@ use super::reply::DicomwebError;
 /// The body.
 pub(super) struct Metadata {
     selection: Arc<Selection>,
+    base: Arc<str>,
     ready: Option<Piece>,
     next: Option<JoinHandle<Result<Piece, DicomwebError>>>,
 }
@@ -32,17 +34,20 @@ struct Piece {
 }
 
 impl Metadata {
-    /// The body of these instances, its first piece read. May wait for the disk.
-    pub(super) fn open(selection: Selection) -> Result<Metadata, DicomwebError> {
-        let first = Piece::read(&selection, 0)?;
-        Ok(Metadata { selection: Arc::new(selection), ready: Some(first), next: None })
+    /// The body of these instances, its first piece read. URLs begin with `base`. May wait for the
+    /// disk.
+    pub(super) fn open(selection: Selection, base: &str) -> Result<Metadata, DicomwebError> {
+        let first = Piece::read(&selection, base, 0)?;
+        let (selection, base) = (Arc::new(selection), base.into());
+        Ok(Metadata { selection, base, ready: Some(first), next: None })
     }
 }
 
 impl Piece {
     /// Reads from a place on until the piece is full. Waits for the disk.
-    fn read(selection: &Selection, from: usize) -> Result<Piece, DicomwebError> {
-        let mut text = Vec::with_capacity(8 << 10);
+    fn read(selection: &Selection, base: &str, from: usize) -> Result<Piece, DicomwebError> {
+        let study = &selection.study.row().study;
+        let (mut text, mut object) = (Vec::with_capacity(8 << 10), Vec::new());
         let mut next = None;
         for (n, instance) in selection.instances().enumerate().skip(from) {
             if text.len() >= METADATA_PIECE_BYTES {
@@ -50,7 +55,9 @@ impl Piece {
                 break;
             }
             text.push(if n == 0 { b'[' } else { b',' });
-            selection.study.append_metadata(instance, &mut text)?;
+            object.clear();
+            selection.study.append_metadata(instance, &mut object)?;
+            json::copy_with_bulk(&object, &json::instance_url(base, study, instance), &mut text);
         }
         if next.is_none() {
             text.push(b']');
@@ -81,8 +88,8 @@ impl Body for Metadata {
         }
         let Some(piece) = self.ready.take() else { return Poll::Ready(None) };
         if let Some(from) = piece.next {
-            let selection = Arc::clone(&self.selection);
-            self.next = Some(spawn_blocking(move || Piece::read(&selection, from)));
+            let (selection, base) = (Arc::clone(&self.selection), Arc::clone(&self.base));
+            self.next = Some(spawn_blocking(move || Piece::read(&selection, &base, from)));
         }
         metrics::counter!("dicomweb_bytes_total").increment(piece.text.len() as u64);
         Poll::Ready(Some(Ok(Frame::data(piece.text))))
