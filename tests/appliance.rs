@@ -28,6 +28,8 @@ mod dictionaries;
 mod doors;
 #[path = "appliance/every_way.rs"]
 mod every_way;
+#[path = "appliance/frames.rs"]
+mod frames;
 #[path = "appliance/full.rs"]
 mod full;
 #[path = "appliance/keys.rs"]
