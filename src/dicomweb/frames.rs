@@ -143,7 +143,10 @@ fn value<'a>(
     let stream = !pixels.encapsulated() || stored.media.starts_with("video/");
     let pieces = match pixels.frames() {
         Err(NoFrame::NoPixels) => return Err(missing),
-        Err(NoFrame::NotTold) | Ok(_) if stream => Pieces::One(pixels.whole().ok_or(missing)?),
+        Err(NoFrame::NotTold) | Ok(_) if stream => {
+            let whole = pixels.whole().ok_or_else(|| failed(NoFrame::NotTold))?;
+            Pieces::One(whole)
+        }
         Ok(count) => Pieces::Frames(pixels, (1..=count).collect()),
         Err(source) => return Err(failed(source).into()),
     };
