@@ -190,3 +190,30 @@ async fn frames_over_a_plain_connection_are_those_of_the_file() {
     let gone = house.get(&format!("{PATH}/frames/1")).await;
     assert_eq!(gone.status, StatusCode::INTERNAL_SERVER_ERROR);
 }
+
+#[tokio::test]
+async fn a_video_is_one_stream_without_frames() {
+    const MPEG4: &str = "1.2.840.10008.1.2.4.102";
+    let original = phantom("2.25.7", "2.25.7.1", 1, 1, CT, &[]);
+    let mut object = dicom_object::from_reader(&original[..]).unwrap();
+    object.put(DataElement::new(Tag(0x0028, 0x0008), VR::IS, PrimitiveValue::from("250")));
+    let fragments = PixelFragmentSequence::new(vec![0_u32], vec![vec![1; 500], vec![2; 300]]);
+    object.put(DataElement::new(Tag(0x7fe0, 0x0010), VR::OB, fragments));
+    object.meta_mut().transfer_syntax = MPEG4.into();
+    let mut written = Vec::new();
+    object.write_all(&mut written).unwrap();
+    let house = House::new();
+    house.fill("2.25.7", &[written]);
+    let answer = house.get(&format!("{PATH}/frames/1")).await;
+    assert_eq!(answer.status, StatusCode::NOT_ACCEPTABLE);
+    assert!(answer.text().contains(MPEG4), "{}", answer.text());
+    let stream = [vec![1; 500], vec![2; 300]].concat();
+    let path = format!("{PATH}/bulkdata/7FE00010");
+    assert!(house.get(&path).await.parts()[0].1 == stream);
+    let mut request = request(&path, "video/mp4");
+    request.headers_mut().insert(header::RANGE, "bytes=450-549".parse().unwrap());
+    let part = house.send(request).await;
+    assert_eq!(part.status, StatusCode::PARTIAL_CONTENT);
+    assert!(part.header(header::CONTENT_TYPE).starts_with("video/mp4"));
+    assert!(part.body == stream[450..550], "a player asks for what lies in two fragments");
+}
