@@ -5,7 +5,7 @@ nginx gives files that hold the very bytes of Forepost's answers.
 """
 
 from peers import BASE, Forepost, Orthanc, fresh, nginx, request
-from serve import megabytes, paths, wait_ready
+from serve import megabytes, paths, rate, wait_ready
 from studies import SLICE_PIXELS, Study, registration
 
 FRAMES = 64
@@ -52,10 +52,9 @@ def run(rows, options):
             with nginx(files) as address:
                 for connections in (1, 8):
                     what = f"one frame, 524 KB, {connections} connection{'s'[: connections - 1]}"
-                    for peer, url, lines, goal in (
-                        ("Orthanc", orthanc.url, ours, None),
-                        ("nginx", f"http://{address}", theirs, 0.8),
-                    ):
-                        rows.compare(what, "MB/s", peer, options.pairs,
-                                     megabytes(forepost.url, ours, connections, seconds),
-                                     megabytes(url, lines, connections, seconds), goal)
+                    rows.compare(what, "/s", "Orthanc", options.pairs,
+                                 rate(forepost, ours, connections, seconds),
+                                 rate(orthanc, ours, connections, seconds), None)
+                    rows.compare(what, "MB/s", "nginx", options.pairs,
+                                 megabytes(forepost.url, ours, connections, seconds),
+                                 megabytes(f"http://{address}", theirs, connections, seconds), 0.8)
