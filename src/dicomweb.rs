@@ -7,15 +7,16 @@
 //! that cannot be completed is cut, never ended; the query string, which holds patients, reaches
 //! no log. On the wire: `/dicom-web/…`, the path that Orthanc uses, so that a viewer changes the
 //! host only. A study that is not whole here is fetched while its reader follows it. Refused: XML
-//! (nobody asks), conversion between transfer syntaxes, frames, rendered images and bulk data (not
-//! made by this version), STOW-RS of metadata apart from its pixels. No thread of the runtime waits
-//! for the disk: what is not in memory is asked for on a thread that may wait. Start at [`router`];
-//! `target` reads paths, `query` and `search` are QIDO-RS, `objects`, `metadata` and `follow` are
-//! WADO-RS, `store` is STOW-RS, `reply` is the map from fault to answer.
+//! (nobody asks), conversion between transfer syntaxes, rendered images (not made by this version),
+//! STOW-RS of metadata apart from its pixels. No thread of the runtime waits for the disk: what is
+//! not in memory is asked for on a thread that may wait. Start at [`router`]; `target` reads paths,
+//! `query` and `search` are QIDO-RS, `objects`, `frames`, `metadata` and `follow` are WADO-RS,
+//! `store` is STOW-RS, `reply` is the map from fault to answer.
 
 mod accept;
 mod attribute;
 mod follow;
+mod frames;
 mod json;
 mod limits;
 mod metadata;
@@ -38,20 +39,21 @@ use axum::routing::any;
 use forepost_cache::{Cache, Instance, Study, Uid};
 use http::request::Parts;
 use http::uri::Scheme;
-use http::{HeaderValue, Method, Request, Response, Uri, Version, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
 use tokio::task::spawn_blocking;
 
 use crate::http::{Caller, Callers, Files, Peer, RequestId};
 use crate::ledger::AccessKind;
 use crate::lookup::Lookup;
-use crate::model::{Time, Wanted};
+use crate::model::{self, Time};
 use crate::prefetch::{Ended, Opening, Prefetch};
 use crate::storage::Storage;
 use accept::{Form, Syntaxes};
 use follow::{Follow, What};
+use frames::{Asked, Wanted, Within};
 use limits::FIRST_WAIT;
 use metadata::Metadata;
-use objects::{Boundary, Extent, Objects, Part, Selection};
+use objects::{Boundary, Content, Extent, Objects, Part, Selection};
 use query::Query;
 use reply::DicomwebError;
 use search::Search;
@@ -187,6 +189,12 @@ impl Server {
             }
             Target::Metadata(scope) => self.metadata(parts, &reader, scope).await,
             Target::Objects(scope) => self.objects(parts, &reader, scope).await,
+            Target::Frames(scope, numbers) => {
+                self.pieces(parts, &reader, scope, Wanted::Frames(numbers)).await
+            }
+            Target::Bulk(scope, name) => {
+                self.pieces(parts, &reader, scope, Wanted::Value(name)).await
+            }
         };
         answered
     }
@@ -210,9 +218,9 @@ impl Server {
                 if self.is_here(&scope.study, sop).await? {
                     return Ok(None);
                 }
-                Some(Wanted::Instance(series.clone(), sop.clone()))
+                Some(model::Wanted::Instance(series.clone(), sop.clone()))
             }
-            (Some(series), None) => Some(Wanted::Series(series.clone())),
+            (Some(series), None) => Some(model::Wanted::Series(series.clone())),
             (None, _) => None,
         };
         let Some(mut opening) = prefetch.open(&scope.study, first, reader.asks).await? else {
@@ -248,6 +256,11 @@ impl Server {
         waiting(read).await
     }
 
+    /// What URLs of objects begin with.
+    fn base(&self, parts: &Parts) -> String {
+        self.retrieve_base.clone().unwrap_or_else(|| own_base(parts))
+    }
+
     async fn search(
         self: Arc<Server>,
         parts: &Parts,
@@ -259,10 +272,7 @@ impl Server {
         let mut query = Query::parse(parts.uri.query().unwrap_or_default(), level)?;
         let media = accept::json(&parts.headers, query.accept.as_deref())?;
         let mut warnings = std::mem::take(&mut query.warnings);
-        let base = match &self.retrieve_base {
-            Some(base) => base.clone(),
-            None => own_base(parts),
-        };
+        let base = self.base(parts);
         let server = Arc::clone(&self);
         let found = waiting(move || {
             let lookup = &server.lookup;
@@ -293,16 +303,16 @@ impl Server {
         scope: Scope,
     ) -> Result<Response<Body>, DicomwebError> {
         let media = accept::json(&parts.headers, accept_parameter(&parts.uri)?.as_deref())?;
-        let study = scope.study.clone();
+        let (study, base) = (scope.study.clone(), self.base(parts));
         if let Some(opening) = self.open(&scope, reader).await? {
-            let body = Follow::new(opening, scope, What::Metadata).body().await?;
+            let body = Follow::new(opening, scope, What::Metadata { base }).body().await?;
             self.audit(reader, AccessKind::Metadata, study).await?;
             return respond(parts, media, None, body);
         }
         let server = Arc::clone(&self);
         let body = waiting(move || {
             let snapshot = snapshot(server.lookup.cache(), &scope.study)?;
-            Metadata::open(select(snapshot, &scope, None)?, Extent::WHOLE)
+            Metadata::open(select(snapshot, &scope, None)?, &base, Extent::WHOLE)
         });
         let body = body.await?;
         self.audit(reader, AccessKind::Metadata, study).await?;
@@ -328,10 +338,8 @@ impl Server {
             }
             Form::Bare(syntaxes) => (None, syntaxes, "application/dicom".to_owned()),
         };
-        // HTTP/2 copies what it sends into its frames.
-        let files = parts.extensions.get::<Files>();
-        let files = files.filter(|_| parts.version < Version::HTTP_2).cloned();
-        let (study, cache) = (scope.study.clone(), self.lookup.cache());
+        let files = files(parts);
+        let study = scope.study.clone();
         let opening = self.open(&scope, reader).await?;
         if let (Some(opening), Some(boundary)) = (opening, &boundary) {
             let what = What::Objects { boundary: boundary.clone(), syntaxes, files };
@@ -340,29 +348,76 @@ impl Server {
             return respond(parts, &media, None, body);
         }
         let boundary = boundary.map(|text| Boundary { text, extent: Extent::WHOLE });
-        let select = move |snapshot| {
+        let choose = move |snapshot| {
             let selection = select(snapshot, &scope, files)?;
             check_syntaxes(&selection, &syntaxes)?;
-            Ok::<_, DicomwebError>(selection)
+            Ok(Chosen { selection, boundary, media, within: None })
         };
-        // What is in memory is sent from here: waking another thread costs more than all else.
-        let body = match cache.study_at_hand(&study) {
+        self.send(parts, reader, study, |_| true, choose).await
+    }
+
+    async fn pieces(
+        self: Arc<Server>,
+        parts: &Parts,
+        reader: &Reader,
+        scope: Scope,
+        wanted: Wanted,
+    ) -> Result<Response<Body>, DicomwebError> {
+        let (parameter, study) = (accept_parameter(&parts.uri)?, scope.study.clone());
+        let (mut headers, files) = (parts.headers.clone(), files(parts));
+        if parts.method != Method::GET {
+            // It means nothing elsewhere (RFC 9110, 14.2).
+            headers.remove(header::RANGE);
+        }
+        self.open(&scope, reader).await?;
+        let asked = Arc::new(Asked { scope, wanted, headers, parameter, files });
+        let at_hand = |study: &Study| asked.at_hand(study);
+        let chosen = Arc::clone(&asked);
+        let choose = move |snapshot| frames::choose(&chosen, snapshot);
+        self.send(parts, reader, study, at_hand, choose).await
+    }
+
+    /// Sends what is chosen of a study. What is in memory is sent from here: waking another thread
+    /// costs more than all else.
+    async fn send(
+        self: Arc<Server>,
+        parts: &Parts,
+        reader: &Reader,
+        study: Uid,
+        at_hand: impl Fn(&Study) -> bool,
+        choose: impl FnOnce(Arc<Study>) -> Result<Chosen, DicomwebError> + Send + 'static,
+    ) -> Result<Response<Body>, DicomwebError> {
+        let cache = self.lookup.cache();
+        let open = |chosen: Chosen| {
+            let Chosen { selection, boundary, media, within } = chosen;
+            Ok((Objects::open(selection, boundary)?, media, within))
+        };
+        let (body, media, within) = match cache.study_at_hand(&study).filter(|one| at_hand(one)) {
             Some(snapshot) => {
-                let selection = select(snapshot)?;
-                match Part::open_at_once(&selection, 0)? {
-                    Some(first) => Objects::new(selection, boundary, first),
-                    None => waiting(move || Objects::open(selection, boundary)).await?,
+                let chosen = choose(snapshot)?;
+                match Part::open_at_once(&chosen.selection, 0)? {
+                    Some(first) => {
+                        let Chosen { selection, boundary, media, within } = chosen;
+                        (Objects::new(selection, boundary, first), media, within)
+                    }
+                    None => waiting(move || open(chosen)).await?,
                 }
             }
             None => {
                 let (cache, study) = (cache.clone(), study.clone());
-                let open = move || Objects::open(select(snapshot(&cache, &study)?)?, boundary);
-                waiting(open).await?
+                waiting(move || open(choose(snapshot(&cache, &study)?)?)).await?
             }
         };
         self.audit(reader, AccessKind::Retrieve, study).await?;
         let length = body.bytes();
-        respond(parts, &media, Some(length), Body::new(body))
+        let mut response = respond(parts, &media, Some(length), Body::new(body))?;
+        if let Some((first, last, of)) = within
+            && let Ok(value) = HeaderValue::from_str(&format!("bytes {first}-{last}/{of}"))
+        {
+            *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+            response.headers_mut().insert(header::CONTENT_RANGE, value);
+        }
+        Ok(response)
     }
 
     async fn audit(
@@ -381,6 +436,22 @@ fn check_syntaxes(selection: &Selection, syntaxes: &Syntaxes) -> Result<(), Dico
         Some(other) => Err(DicomwebError::Syntax { stored: other.transfer_syntax.to_string() }),
         None => Ok(()),
     }
+}
+
+/// What leaves of a study.
+struct Chosen {
+    selection: Selection,
+    /// Between its parts; `None`: it is one part that leaves alone.
+    boundary: Option<Boundary>,
+    media: String,
+    /// Only these bytes of the part.
+    within: Option<Within>,
+}
+
+/// What maps files for the connection. HTTP/2 copies what it sends into its frames.
+fn files(parts: &Parts) -> Option<Files> {
+    let files = parts.extensions.get::<Files>();
+    files.filter(|_| parts.version < Version::HTTP_2).cloned()
 }
 
 /// Does on a thread that may wait for the disk what could make a thread of the runtime wait.
@@ -417,7 +488,7 @@ fn select(
         let level = if scope.instance.is_some() { Level::Instance } else { Level::Series };
         return Err(DicomwebError::NotHere { level: level.name() });
     }
-    Ok(Selection { study, places, files })
+    Ok(Selection { study, places, content: Content::Objects, files })
 }
 
 /// The place of an instance in a list ordered as the cache orders it.

@@ -33,6 +33,8 @@ mod doors;
 mod every_way;
 #[path = "appliance/eviction.rs"]
 mod eviction;
+#[path = "appliance/frames.rs"]
+mod frames;
 #[path = "appliance/full.rs"]
 mod full;
 #[path = "appliance/keys.rs"]

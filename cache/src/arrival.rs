@@ -32,6 +32,7 @@ use crate::limits::{
     BATCH_AGE_MAX, BATCH_INSTANCES, BATCH_METADATA_BYTES, BATCHES_WAITING_MAX, COMPARE_BYTES,
     HEAD_BYTES, OBJECT_BYTES_MAX, ROOM_LOOK_BYTES, SPARE_BYTES,
 };
+use crate::pixels::Pixels;
 use crate::records;
 use crate::study::{Arrived, Study};
 use crate::uid::Uid;
@@ -143,6 +144,7 @@ impl Arrival {
             return Ok(false);
         }
         self.batch_metadata += whole.json.len();
+        self.batch_metadata += whole.pixels.as_ref().map_or(0, Pixels::memory);
         self.batch.push(whole);
         self.batch_since.get_or_insert_with(Instant::now);
         let full = self.batch.len() >= BATCH_INSTANCES;
@@ -218,7 +220,7 @@ impl Arrival {
         let path = self.folder.join(object_name(sop));
         let file = File::open(&path).map_err(CacheError::io("opening an object"))?;
         let Checked { head, crc32, bytes } = Checked::read(&file)?;
-        let reading = match dataset::read(&head, Some(&file), bytes) {
+        let reading = match dataset::read(&head, Some(&file), bytes, None) {
             Ok(reading) if reading.header.study == self.study && reading.header.sop == *sop => {
                 reading
             }
@@ -226,9 +228,8 @@ impl Arrival {
             Err(CacheError::NotDicom { .. } | CacheError::Truncated { .. }) => return Ok(false),
             Err(error) => return Err(error),
         };
-        let Reading { header, json, broken, data_set_at } = reading;
         let temp = Temp { path, armed: false };
-        self.keep(Whole { header, bytes, crc32, broken, data_set_at, json, file, temp })
+        self.keep(Whole::new(reading, bytes, crc32, file, temp))
     }
 
     fn alive(&self) -> Result<(), CacheError> {
@@ -319,11 +320,9 @@ impl Object {
     /// On an error its file is deleted.
     pub fn complete(self) -> Result<Whole, CacheError> {
         let Object { file, temp, head, crc, bytes } = self;
-        let Reading { header, json, broken, data_set_at } =
-            dataset::read(&head, Some(&file), bytes)?;
-        let crc32 = crc.finalize();
+        let reading = dataset::read(&head, Some(&file), bytes, None)?;
         write_back(&file);
-        Ok(Whole { header, bytes, crc32, broken, data_set_at, json, file, temp })
+        Ok(Whole::new(reading, bytes, crc.finalize(), file, temp))
     }
 
     /// Appends bytes, up to [`OBJECT_BYTES_MAX`] in all, as long as the disk has room to spare.
@@ -363,8 +362,18 @@ pub struct Whole {
     /// Where the data set begins in the file.
     data_set_at: u64,
     json: Vec<u8>,
+    /// Where its frames lie, unless they are too many to be kept.
+    pixels: Option<Pixels>,
     file: File,
     temp: Temp,
+}
+
+impl Whole {
+    fn new(reading: Reading, bytes: u64, crc32: u32, file: File, temp: Temp) -> Whole {
+        let Reading { header, json, broken, data_set_at, pixels, bulk: _ } = reading;
+        let pixels = pixels.is_kept().then_some(pixels);
+        Whole { header, bytes, crc32, broken, data_set_at, json, pixels, file, temp }
+    }
 }
 
 /// A file that is deleted when dropped while armed.
@@ -490,10 +499,11 @@ impl Disk {
         let arrived: Vec<Arrived> = batch
             .iter()
             .zip(spans)
-            .map(|(Whole { header, bytes, crc32, .. }, span)| Arrived {
+            .map(|(Whole { header, bytes, crc32, pixels, .. }, span)| Arrived {
                 header,
                 bytes: *bytes,
                 crc32: *crc32,
+                pixels: pixels.as_ref(),
                 span,
             })
             .collect();
@@ -507,8 +517,9 @@ impl Disk {
         let mut bytes = Vec::new();
         let mut spans = Vec::with_capacity(batch.len());
         for whole in batch {
-            let Whole { header, json, crc32, .. } = whole;
-            let mut span = records::encode(&mut bytes, header, whole.bytes, *crc32, json)?;
+            let Whole { header, json, crc32, pixels, .. } = whole;
+            let pixels = pixels.as_ref();
+            let mut span = records::encode(&mut bytes, header, whole.bytes, *crc32, pixels, json)?;
             span.at += self.end;
             spans.push(span);
         }
@@ -540,6 +551,8 @@ impl Disk {
             }
             if self.end == 0 {
                 file.write_all_at(&records::front(), 0)?;
+            } else if records::raise_version(&file)? {
+                file.sync_data()?;
             }
             Ok(file)
         };

@@ -290,7 +290,7 @@ pub(crate) fn verify_object(
     if checked.crc32 != instance.crc32 {
         return Some(Finding::WrongChecksum { study: of, sop });
     }
-    match dataset::read(&checked.head, Some(&file), checked.bytes) {
+    match dataset::read(&checked.head, Some(&file), checked.bytes, None) {
         Ok(read) => {
             let header = read.header;
             let same = header.study == of && header.sop == sop && header.series == instance.series;

@@ -3,7 +3,10 @@
 //! What for: an object that arrives must be filed by its identifiers, described without opening
 //! it again, and refused if it was cut off. What must hold: no length field is believed before
 //! it was compared with the bytes there are; nothing is allocated by a claim; depth, elements,
-//! values and output are bounded (`limits`). Pixels and other long values are stepped over.
+//! values and output are bounded (`limits`). Pixels and other long values are stepped over: the
+//! JSON names them by a `BulkDataURI` relative to the instance, `bulkdata/` and the tag, before it
+//! the tag and item number of each sequence around it. Asked for, such a value is found by reading
+//! the data set again.
 //!
 //! Three ends: *whole* (element lengths add up to the end of the file), *truncated* (an element
 //! needs more bytes than there are), *broken* (the bytes make no sense): a broken object is kept
@@ -19,6 +22,7 @@
 use std::borrow::Cow;
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
 use dicom_core::dictionary::{DataDictionary, DataDictionaryEntry, VirtualVr};
@@ -34,6 +38,7 @@ use crate::limits::{
     ELEMENTS_MAX, FRAGMENT_WINDOW_BYTES, INFLATED_BYTES_MAX, INFLATED_HEAD_BYTES, INLINE_BYTES_MAX,
     JSON_BYTES_MAX, SEQUENCE_DEPTH_MAX, VALUE_BYTES_MAX, WINDOW_BYTES,
 };
+use crate::pixels::{Met, Pixels};
 
 const UNDEFINED: u32 = u32::MAX;
 const ITEM: u32 = 0xfffe_e000;
@@ -41,6 +46,7 @@ const ITEM_END: u32 = 0xfffe_e00d;
 const SEQUENCE_END: u32 = 0xfffe_e0dd;
 const CHARACTER_SET: u32 = 0x0008_0005;
 const PIXEL_REPRESENTATION: u32 = 0x0028_0103;
+const EXTENDED_OFFSETS: u32 = 0x7fe0_0001;
 /// Part 10 preamble and prefix (PS3.10 §7.1).
 const PREAMBLE_BYTES: u64 = 132;
 
@@ -48,16 +54,26 @@ const PREAMBLE_BYTES: u64 = 132;
 #[derive(Debug)]
 pub(crate) struct Reading {
     pub(crate) header: Header,
-    /// DICOM JSON of the instance without its long values.
+    /// DICOM JSON of the instance, its long values named and left out.
     pub(crate) json: Vec<u8>,
     /// Why reading stopped early, if it did.
     pub(crate) broken: Option<&'static str>,
     /// Where the data set begins, behind the file meta information.
     pub(crate) data_set_at: u64,
+    /// Where its frames lie.
+    pub(crate) pixels: Pixels,
+    /// Where the value lies that was asked for.
+    pub(crate) bulk: Option<Range<u64>>,
 }
 
 /// Reads a Part 10 object of `size` bytes. `head` holds its beginning; the rest is in `file`.
-pub(crate) fn read(head: &[u8], file: Option<&File>, size: u64) -> Result<Reading, CacheError> {
+/// `wanted` is a `BulkDataURI` of its JSON whose value is looked for.
+pub(crate) fn read(
+    head: &[u8],
+    file: Option<&File>,
+    size: u64,
+    wanted: Option<&str>,
+) -> Result<Reading, CacheError> {
     let mut source = Source::new(head, file, size);
     let mut gathered = Gathered::default();
     let start = meta(&mut source, &mut gathered).map_err(|stop| match stop {
@@ -68,7 +84,9 @@ pub(crate) fn read(head: &[u8], file: Option<&File>, size: u64) -> Result<Readin
     if syntax.deflated {
         return read_deflated(head, file, size, start, gathered);
     }
-    finish(walk(source, start, syntax, gathered), size, start)
+    let mut walk = Walk::new(source, gathered);
+    walk.bulk = Bulk { named: !syntax.big, wanted, found: None };
+    walk.finish(start, syntax, size)
 }
 
 /// Where the data set of a Part 10 object of `size` bytes begins.
@@ -95,7 +113,8 @@ fn read_deflated(
     })?;
     let source = Source::new(&inflated.head, None, inflated.bytes);
     let syntax = Syntax { explicit: true, big: false, deflated: false };
-    finish(walk(source, 0, syntax, gathered), size, start)
+    let reading = Walk::new(source, gathered).finish(0, syntax, size)?;
+    Ok(Reading { data_set_at: start, pixels: Pixels::DEFLATED, ..reading })
 }
 
 /// The DICOM JSON of a data set that came without a file, in Implicit VR Little Endian: a match of
@@ -104,22 +123,9 @@ fn read_deflated(
 /// Fails where it is cut off or makes no sense; one odd element only loses itself.
 pub fn implicit_json(data_set: &[u8]) -> Result<Vec<u8>, CacheError> {
     let size = data_set.len() as u64;
-    let source = Source::new(data_set, None, size);
-    let (_, json, stop) = walk(source, 0, Syntax::IMPLICIT, Gathered::default());
-    stop.map_or(Ok(json), |stop| Err(stop.error(size)))
-}
-
-fn finish(
-    (gathered, json, stop): (Gathered, Vec<u8>, Option<Stop>),
-    size: u64,
-    data_set_at: u64,
-) -> Result<Reading, CacheError> {
-    let broken = match stop {
-        None | Some(Stop::Beyond) => None,
-        Some(Stop::Broken(reason)) => Some(reason),
-        Some(stop) => return Err(stop.error(size)),
-    };
-    Ok(Reading { header: gathered.finish()?, json, broken, data_set_at })
+    let mut walk = Walk::new(Source::new(data_set, None, size), Gathered::default());
+    walk.whole(0, Syntax::IMPLICIT).map_err(|stop| stop.error(size))?;
+    Ok(walk.json)
 }
 
 /// Why reading stopped.
@@ -339,6 +345,19 @@ struct Walk<'a> {
     elements: u32,
     /// Pixel Representation of the data set is 1: `US or SS` means SS.
     signed: bool,
+    /// The sequences that are open, each with the number of its item, from 1.
+    path: Vec<(u32, u32)>,
+    met: Met,
+    bulk: Bulk<'a>,
+}
+
+/// Values that the JSON does not carry.
+#[derive(Default)]
+struct Bulk<'a> {
+    /// The JSON names them: they have a place in the file, and are little endian (PS3.18 §F.2.6).
+    named: bool,
+    wanted: Option<&'a str>,
+    found: Option<Range<u64>>,
 }
 
 /// Where a data set lies: in which syntax, up to where, how deep, in which sequence.
@@ -356,21 +375,63 @@ struct Place {
 
 const NOWHERE: u32 = u32::MAX;
 
-fn walk(
-    source: Source,
-    start: u64,
-    syntax: Syntax,
-    gathered: Gathered,
-) -> (Gathered, Vec<u8>, Option<Stop>) {
-    let limit = source.size;
-    let mut walk = Walk { source, gathered, json: vec![b'{'], elements: 0, signed: false };
-    let place = Place { syntax, limit, delimited: false, depth: 0, sequence: 0 };
-    let stop = walk.data_set(start, place, Charset::DEFAULT).err();
-    walk.json.push(b'}');
-    (walk.gathered, walk.json, stop)
-}
+impl<'a> Walk<'a> {
+    fn new(source: Source<'a>, gathered: Gathered) -> Walk<'a> {
+        Walk {
+            source,
+            gathered,
+            json: Vec::new(),
+            elements: 0,
+            signed: false,
+            path: Vec::new(),
+            met: Met::default(),
+            bulk: Bulk::default(),
+        }
+    }
 
-impl Walk<'_> {
+    /// Reads the data set that begins at `start`, in a file of `size` bytes.
+    fn finish(mut self, start: u64, syntax: Syntax, size: u64) -> Result<Reading, CacheError> {
+        let broken = match self.whole(start, syntax) {
+            Ok(()) | Err(Stop::Beyond) => None,
+            Err(Stop::Broken(reason)) => Some(reason),
+            Err(stop) => return Err(stop.error(size)),
+        };
+        let frames = self.gathered.frames;
+        let mut tables = Vec::new();
+        if self.met.wants_table(frames) {
+            tables.extend(self.table(self.met.extended.clone(), 8, frames));
+            tables.extend(self.table(self.met.basic.clone(), 4, frames));
+        }
+        let pixels = self.met.pixels(frames, self.gathered.frame_size(), &tables);
+        let (json, bulk) = (self.json, self.bulk.found);
+        let header = self.gathered.finish()?;
+        Ok(Reading { header, json, broken, data_set_at: start, pixels, bulk })
+    }
+
+    /// Walks the data set that begins at `start`; the JSON is closed wherever it stops.
+    fn whole(&mut self, start: u64, syntax: Syntax) -> Result<(), Stop> {
+        let limit = self.source.size;
+        let place = Place { syntax, limit, delimited: false, depth: 0, sequence: 0 };
+        self.json.push(b'{');
+        let walked = self.data_set(start, place, Charset::DEFAULT);
+        self.json.push(b'}');
+        walked.map(|_| ())
+    }
+
+    /// An offset table of little endian numbers, if it has one for each frame.
+    fn table(&mut self, value: Range<u64>, width: u64, frames: u32) -> Option<Vec<u64>> {
+        if value.end - value.start != width * u64::from(frames) {
+            return None;
+        }
+        let mut table = Vec::new();
+        for at in value.clone().step_by(WINDOW_BYTES) {
+            let n = (value.end - at).min(WINDOW_BYTES as u64) as usize;
+            let bytes = self.source.bytes(at, n).ok()?.chunks_exact(width as usize);
+            table.extend(bytes.map(|b| b.iter().rev().fold(0, |n, b| n << 8 | u64::from(*b))));
+        }
+        Some(table)
+    }
+
     /// Reads elements until the place ends; returns where.
     fn data_set(&mut self, mut at: u64, place: Place, mut set: Charset) -> Result<u64, Stop> {
         while at < place.limit {
@@ -462,7 +523,11 @@ impl Walk<'_> {
     fn element(&mut self, element: &Element, place: Place, set: &mut Charset) -> Result<u64, Stop> {
         let pixels = matches!(element.tag, 0x7fe0_0008..=0x7fe0_0010);
         if element.len == UNDEFINED && (pixels || encapsulates(element.vr)) {
-            return self.fragments(element.at, place);
+            let end = self.fragments(element.at, place, pixels && place.depth == 0)?;
+            if pixels && place.depth == 0 {
+                self.left_out(element, place, None);
+            }
+            return Ok(end);
         }
         if element.vr == VR::SQ || element.len == UNDEFINED {
             // PS3.5 §6.2.2: UN of undefined length is a sequence in implicit little endian.
@@ -470,9 +535,17 @@ impl Walk<'_> {
             return self.sequence(element, Place { syntax, ..place }, *set);
         }
         let end = element.at + u64::from(element.len);
-        if pixels {
-            self.source.window_bytes = FRAGMENT_WINDOW_BYTES;
-            return Ok(end);
+        match element.tag {
+            EXTENDED_OFFSETS if place.depth == 0 => self.met.extended = element.at..end,
+            _ if pixels => {
+                self.source.window_bytes = FRAGMENT_WINDOW_BYTES;
+                if place.depth == 0 && element.len > 0 {
+                    self.met.value(element.at..end);
+                }
+                self.left_out(element, place, Some(end));
+                return Ok(end);
+            }
+            _ => {}
         }
         // Group lengths (gggg,0000) say nothing and are retired (PS3.5 §7.2).
         if element.tag & 0xffff != 0 {
@@ -481,16 +554,62 @@ impl Walk<'_> {
         Ok(end)
     }
 
-    /// Steps over the items of encapsulated pixels (PS3.5 §A.4).
-    fn fragments(&mut self, mut at: u64, place: Place) -> Result<u64, Stop> {
+    /// Steps over the items of encapsulated pixels (PS3.5 §A.4), of which the first is the Basic
+    /// Offset Table. `image`: they are the object's own.
+    fn fragments(&mut self, mut at: u64, place: Place, image: bool) -> Result<u64, Stop> {
         self.source.window_bytes = FRAGMENT_WINDOW_BYTES;
+        let mut met = Met::default();
+        met.extended = self.met.extended.clone();
+        let mut first = true;
         loop {
             let item = self.front(at, place)?;
-            at = match (item.tag, item.len) {
-                (SEQUENCE_END, _) => return Ok(item.at),
-                (ITEM, len) if len != UNDEFINED => item.at + u64::from(len),
+            let end = item.at + u64::from(item.len);
+            match (item.tag, item.len) {
+                (SEQUENCE_END, _) => {
+                    if image {
+                        self.met = met;
+                    }
+                    return Ok(item.at);
+                }
+                (ITEM, UNDEFINED) => {
+                    return Err(Stop::Broken("encapsulated pixels are not items"));
+                }
+                (ITEM, _) if first => met.basic = item.at..end,
+                (ITEM, len) => {
+                    // In the window that was read for the item's front.
+                    let begins = if len < 2 { [0; 2] } else { self.two_bytes(item.at)? };
+                    met.fragment(item.at..end, begins);
+                }
                 _ => return Err(Stop::Broken("encapsulated pixels are not items")),
-            };
+            }
+            (at, first) = (end, false);
+        }
+    }
+
+    fn two_bytes(&mut self, at: u64) -> Result<[u8; 2], Stop> {
+        let bytes = self.source.bytes(at, 2)?;
+        Ok([bytes[0], bytes[1]])
+    }
+
+    /// Names a value that the JSON does not carry, by where it stands in the data set; notes where
+    /// it lies if it was asked for.
+    fn left_out(&mut self, element: &Element, place: Place, end: Option<u64>) {
+        if !self.bulk.named || place.syntax.big || element.len == 0 {
+            return;
+        }
+        let mut uri = String::from("bulkdata/");
+        for (tag, item) in &self.path {
+            uri.push_str(&format!("{tag:08X}/{item}/"));
+        }
+        uri.push_str(&format!("{:08X}", element.tag));
+        json::open(&mut self.json, element.tag, element.vr.to_string().as_bytes());
+        self.json.extend_from_slice(b",\"BulkDataURI\":\"");
+        self.json.extend_from_slice(uri.as_bytes());
+        self.json.extend_from_slice(b"\"}");
+        if self.bulk.wanted == Some(&*uri)
+            && let Some(end) = end
+        {
+            self.bulk.found = Some(element.at..end);
         }
     }
 
@@ -518,9 +637,11 @@ impl Walk<'_> {
                     }
                     self.json.push(b'{');
                     let inner = self.item_place(&item, element.tag, items, limit, place);
-                    let end = self.data_set(item.at, inner, set)?;
+                    self.path.push((element.tag, items + 1));
+                    let end = self.data_set(item.at, inner, set);
+                    self.path.pop();
                     self.json.push(b'}');
-                    end
+                    end?
                 }
                 _ => return Err(Stop::Broken("a sequence holds something that is no item")),
             };
@@ -546,11 +667,12 @@ impl Walk<'_> {
         }
     }
 
-    /// Writes one plain value; a long one is left out.
+    /// Writes one plain value; a long one is named only.
     fn value(&mut self, element: &Element, place: Place, set: &mut Charset) -> Result<(), Stop> {
         let kind = kind(element.vr);
         let most = if kind == Kind::Binary { INLINE_BYTES_MAX } else { VALUE_BYTES_MAX };
         if element.len > most {
+            self.left_out(element, place, Some(element.at + u64::from(element.len)));
             return Ok(());
         }
         let bytes = self.source.bytes(element.at, element.len as usize)?;
@@ -690,4 +812,151 @@ fn binary(out: &mut Vec<u8>, bytes: &[u8], vr: VR, big: bool) {
         json::base64(out, bytes);
     }
     out.push(b'"');
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Seek, SeekFrom, Write};
+
+    use super::*;
+    use crate::limits::{FRAGMENTS_MAX, HEAD_BYTES};
+
+    const GIB: u64 = 1 << 30;
+
+    /// Writes elements in explicit little endian into a file of holes.
+    struct Sparse(File);
+
+    impl Sparse {
+        fn new(syntax: &str, frames: u32) -> Sparse {
+            let mut sparse = Sparse(tempfile::tempfile().unwrap());
+            sparse.0.write_all(&[0; 128]).unwrap();
+            sparse.0.write_all(b"DICM").unwrap();
+            sparse.short(0x0002_0010, b"UI", syntax.as_bytes());
+            for (tag, value) in [
+                (0x0008_0018, "1.2.1.1"),
+                (0x0020_000d, "1.2"),
+                (0x0020_000e, "1.2.1"),
+                (0x0028_0008, &*frames.to_string()),
+            ] {
+                let vr = if tag == 0x0028_0008 { b"IS" } else { b"UI" };
+                sparse.short(tag, vr, value.as_bytes());
+            }
+            for (tag, number) in
+                [(0x0028_0010, 16_384_u16), (0x0028_0011, 16_384), (0x0028_0100, 8)]
+            {
+                sparse.short(tag, b"US", &number.to_le_bytes());
+            }
+            sparse
+        }
+
+        fn tag(&mut self, tag: u32) {
+            self.0.write_all(&((tag >> 16) as u16).to_le_bytes()).unwrap();
+            self.0.write_all(&(tag as u16).to_le_bytes()).unwrap();
+        }
+
+        fn short(&mut self, tag: u32, vr: &[u8], value: &[u8]) {
+            self.tag(tag);
+            self.0.write_all(vr).unwrap();
+            let length = value.len() as u16 + value.len() as u16 % 2;
+            self.0.write_all(&length.to_le_bytes()).unwrap();
+            self.0.write_all(value).unwrap();
+            self.hole(u64::from(length) - value.len() as u64);
+        }
+
+        fn long(&mut self, tag: u32, vr: &[u8], length: u32) {
+            self.tag(tag);
+            self.0.write_all(vr).unwrap();
+            self.0.write_all(&[0; 2]).unwrap();
+            self.0.write_all(&length.to_le_bytes()).unwrap();
+        }
+
+        fn item(&mut self, tag: u32, length: u32) {
+            self.tag(tag);
+            self.0.write_all(&length.to_le_bytes()).unwrap();
+        }
+
+        fn hole(&mut self, bytes: u64) {
+            let end = self.0.seek(SeekFrom::Current(bytes as i64)).unwrap();
+            if end > self.0.metadata().unwrap().len() {
+                self.0.set_len(end).unwrap();
+            }
+        }
+
+        fn read(&mut self) -> (Reading, u64) {
+            let size = self.0.metadata().unwrap().len();
+            let mut head = vec![0; HEAD_BYTES.min(size as usize)];
+            self.0.read_exact_at(&mut head, 0).unwrap();
+            (super::read(&head, Some(&self.0), size, None).unwrap(), size)
+        }
+
+        fn at(&self, range: &Range<u64>) -> Vec<u8> {
+            let mut bytes = vec![0; 4.min((range.end - range.start) as usize)];
+            self.0.read_exact_at(&mut bytes, range.start).unwrap();
+            bytes
+        }
+    }
+
+    #[test]
+    fn the_last_native_frame_of_an_object_of_five_gigabytes_is_found() {
+        // A value ends at 4 GiB; another one before the pixels brings them further.
+        let mut sparse = Sparse::new("1.2.840.10008.1.2.1", 15);
+        sparse.long(0x5401_1001, b"OB", GIB as u32);
+        sparse.hole(GIB);
+        sparse.long(0x7fe0_0010, b"OW", (15 * GIB / 4) as u32);
+        sparse.hole(14 * GIB / 4);
+        sparse.0.write_all(b"last").unwrap();
+        sparse.hole(GIB / 4 - 4);
+        let (reading, size) = sparse.read();
+        assert!(size > 4_500_000_000 && reading.broken.is_none());
+        let ranges = reading.pixels.frame(15).unwrap();
+        assert_eq!((ranges.len(), &ranges[0]), (1, &(size - GIB / 4..size)));
+        assert_eq!(sparse.at(&ranges[0]), b"last");
+    }
+
+    #[test]
+    fn the_last_frame_behind_an_extended_table_and_four_gigabytes_is_found() {
+        const FRAMES: u64 = 20;
+        let mut sparse = Sparse::new("1.2.840.10008.1.2.4.90", FRAMES as u32);
+        sparse.long(0x7fe0_0001, b"OV", 8 * FRAMES as u32);
+        // Each frame of two fragments, so that the table is needed.
+        let frame = GIB / 4 + 16;
+        for n in 0..FRAMES {
+            sparse.0.write_all(&(n * frame).to_le_bytes()).unwrap();
+        }
+        sparse.long(0x7fe0_0010, b"OB", UNDEFINED);
+        sparse.item(ITEM, 0);
+        for n in 0..FRAMES {
+            sparse.item(ITEM, (GIB / 4) as u32 - 4);
+            sparse.hole(GIB / 4 - 4);
+            sparse.item(ITEM, 4);
+            sparse.0.write_all(&[n as u8; 4]).unwrap();
+        }
+        sparse.item(SEQUENCE_END, 0);
+        let (reading, size) = sparse.read();
+        assert!(size > 5_000_000_000 && reading.broken.is_none());
+        assert_eq!(reading.pixels.frames(), Ok(FRAMES as u32));
+        let ranges = reading.pixels.frame(FRAMES as u32).unwrap();
+        assert_eq!(ranges.len(), 2);
+        assert_eq!(sparse.at(&ranges[1]), [FRAMES as u8 - 1; 4]);
+        assert_eq!(ranges[1].end, size - 8);
+        let middle = reading.pixels.frame(18).unwrap();
+        assert!(middle[0].start > u64::from(u32::MAX));
+        assert_eq!(sparse.at(&middle[1]), [17; 4]);
+    }
+
+    #[test]
+    fn fragments_up_to_the_limit_are_told_and_one_more_is_not() {
+        for (fragments, told) in [(FRAGMENTS_MAX, true), (FRAGMENTS_MAX + 1, false)] {
+            let mut sparse = Sparse::new("1.2.840.10008.1.2.4.90", fragments as u32);
+            sparse.long(0x7fe0_0010, b"OB", UNDEFINED);
+            sparse.item(ITEM, 0);
+            let items = [0xfe, 0xff, 0, 0xe0, 2, 0, 0, 0, 1, 2].repeat(fragments);
+            sparse.0.write_all(&items).unwrap();
+            sparse.item(SEQUENCE_END, 0);
+            let (Reading { pixels, .. }, _) = sparse.read();
+            assert_eq!(pixels.frames().is_ok(), told);
+            assert_eq!(pixels.frame(fragments as u32).is_ok(), told);
+            assert!(pixels.encapsulated() && !pixels.is_kept());
+        }
+    }
 }

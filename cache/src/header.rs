@@ -2,6 +2,7 @@
 
 use crate::error::CacheError;
 use crate::limits::FIELD_BYTES_MAX;
+use crate::pixels::FrameSize;
 use crate::uid::Uid;
 
 /// Identifying attributes of one object, decoded to UTF-8, the first value of each, untrimmed of
@@ -117,6 +118,9 @@ pub(crate) struct Gathered {
     pub(crate) rows: u32,
     pub(crate) columns: u32,
     pub(crate) frames: u32,
+    pub(crate) samples: u32,
+    pub(crate) bits: u32,
+    pub(crate) photometric: String,
     pub(crate) texts: Texts,
 }
 
@@ -136,6 +140,7 @@ impl Gathered {
             (0, 0x0020_000e) => &mut self.series,
             (0, 0x0020_0011) => return self.series_number = number(),
             (0, 0x0020_0013) => return self.instance_number = number(),
+            (0, 0x0028_0004) => &mut self.photometric,
             (0, 0x0028_0008) => return self.frames = number().max(0) as u32,
             _ => match self.texts.field(sequence, tag) {
                 Some(field) => field,
@@ -150,9 +155,22 @@ impl Gathered {
     /// Takes a binary number.
     pub(crate) fn number(&mut self, sequence: u32, tag: u32, value: i64) {
         match (sequence, tag) {
+            (0, 0x0028_0002) => self.samples = value.max(0) as u32,
             (0, 0x0028_0010) => self.rows = value.max(0) as u32,
             (0, 0x0028_0011) => self.columns = value.max(0) as u32,
+            (0, 0x0028_0100) => self.bits = value.max(0) as u32,
             _ => {}
+        }
+    }
+
+    /// What says how long a native frame is.
+    pub(crate) fn frame_size(&self) -> FrameSize {
+        FrameSize {
+            rows: self.rows,
+            columns: self.columns,
+            samples: self.samples,
+            bits: self.bits,
+            halved: self.photometric == "YBR_FULL_422",
         }
     }
 

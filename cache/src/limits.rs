@@ -20,12 +20,12 @@ pub const WINDOW_BYTES: usize = 64 << 10;
 /// Bytes read back at once behind the pixels, where only item headers of 8 bytes are wanted.
 pub const FRAGMENT_WINDOW_BYTES: usize = 512;
 
-/// Longest text or number value read, in bytes. A longer one is left out of the metadata: a
-/// structured report's longest text is well below it, and a length field is only a claim.
+/// Longest text or number value read, in bytes. A longer one is bulk data: a structured report's
+/// longest text is well below it, and a length field is only a claim.
 pub const VALUE_BYTES_MAX: u32 = 1 << 20;
 
-/// Longest binary value carried inside the metadata, in bytes; longer ones are bulk data and are
-/// left out (PS3.18 §F.2.6 leaves the choice to the server).
+/// Longest binary value carried inside the metadata, in bytes; longer ones are bulk data, which the
+/// metadata only name (PS3.18 §F.2.6 leaves the choice to the server).
 pub const INLINE_BYTES_MAX: u32 = 1 << 10;
 
 /// Deepest nesting of sequences read. Structured reports nest about ten deep; without a bound a
@@ -34,6 +34,14 @@ pub const SEQUENCE_DEPTH_MAX: usize = 32;
 
 /// Most elements read from one object. An enhanced object of 10,000 frames has about a million.
 pub const ELEMENTS_MAX: u32 = 8_000_000;
+
+/// Most fragments of encapsulated pixels whose places are told; their list takes 8 MB. A slide of
+/// 200,000 by 100,000 pixels has 76,000 tiles of 512.
+pub const FRAGMENTS_MAX: usize = 1 << 20;
+
+/// Most fragments whose places are kept in the record and in memory, at 4 and 8 bytes each. Of an
+/// object with more they are found again from the file for every question.
+pub const FRAGMENTS_KEPT_MAX: usize = 1 << 16;
 
 /// Largest DICOM JSON of one instance, in bytes. The element that would pass it is left out.
 pub const JSON_BYTES_MAX: usize = 64 << 20;
@@ -102,9 +110,13 @@ pub const SLED_OPEN_TRIES: u32 = 40;
 /// Pause between two such tries.
 pub const SLED_OPEN_PAUSE: Duration = Duration::from_millis(25);
 
+const _: () = assert!(FRAGMENTS_KEPT_MAX <= FRAGMENTS_MAX);
+const _: () = assert!(FRAGMENTS_MAX < ELEMENTS_MAX as usize);
 const _: () = assert!(INLINE_BYTES_MAX <= VALUE_BYTES_MAX);
 const _: () = assert!(VALUE_BYTES_MAX as usize >= WINDOW_BYTES);
-const _: () = assert!((RECORD_BYTES_MAX as usize) > JSON_BYTES_MAX + 64 * FIELD_BYTES_MAX);
+const _: () = assert!(
+    RECORD_BYTES_MAX as usize > JSON_BYTES_MAX + 64 * FIELD_BYTES_MAX + 8 * FRAGMENTS_KEPT_MAX
+);
 const _: () = assert!(FIELD_BYTES_MAX < u16::MAX as usize);
 const _: () = assert!(BATCHES_WAITING_MAX >= 2);
 const _: () = assert!(16 * ROOM_LOOK_BYTES <= SPARE_BYTES);

@@ -4,7 +4,9 @@
 //! u32, payload of that length. All numbers are little endian. Payload version 1: version u8,
 //! file bytes u64, file CRC-32 u32, series number i32, instance number i32, rows u32, columns
 //! u32, frames u32, texts (u16 length and UTF-8 each: SOP, series, study, class, transfer syntax,
-//! then [`Texts`] in its order), and the DICOM JSON to the end.
+//! then [`Texts`] in its order), and the DICOM JSON to the end. Version 2 has before the JSON the
+//! places of the frames: length u32 and the form of `pixels`, of length 0 where there are too many
+//! to be kept. A file's version is the highest of its payloads; payloads of 1 stay as they are.
 //!
 //! What must hold: only appended to, by one arrival at a time, or made anew as a whole when
 //! instances are taken out (see `leaving`); what lies behind the first record
@@ -22,11 +24,12 @@ use std::os::unix::fs::FileExt;
 use crate::error::CacheError;
 use crate::header::{Header, Texts};
 use crate::limits::RECORD_BYTES_MAX;
+use crate::pixels::Pixels;
 use crate::uid::Uid;
 
 const MAGIC: &[u8; 8] = b"FPRECORD";
-const VERSION: u32 = 1;
-const PAYLOAD_VERSION: u8 = 1;
+/// The newest version, of files and payloads alike.
+const VERSION: u32 = 2;
 /// Bytes before the first record.
 pub(crate) const FRONT_BYTES: u64 = 12;
 /// Bytes before a record's payload.
@@ -38,6 +41,18 @@ pub(crate) fn front() -> [u8; FRONT_BYTES as usize] {
     front[..8].copy_from_slice(MAGIC);
     front[8..].copy_from_slice(&VERSION.to_le_bytes());
     front
+}
+
+/// Says in an older file that records of this version follow; `Ok(false)`: it says so already. To
+/// be synced before such a record, or an older program would take it for a torn one and cut it off.
+pub(crate) fn raise_version(file: &File) -> std::io::Result<bool> {
+    let mut version = [0; 4];
+    file.read_exact_at(&mut version, MAGIC.len() as u64)?;
+    if u32::from_le_bytes(version) >= VERSION {
+        return Ok(false);
+    }
+    file.write_all_at(&VERSION.to_le_bytes(), MAGIC.len() as u64)?;
+    Ok(true)
 }
 
 /// Where a record lies in its file.
@@ -58,11 +73,12 @@ pub(crate) fn encode(
     header: &Header,
     bytes: u64,
     crc32: u32,
+    pixels: Option<&Pixels>,
     json: &[u8],
 ) -> Result<Span, CacheError> {
     let at = out.len();
     out.extend_from_slice(&[0; RECORD_FRONT_BYTES as usize]);
-    out.push(PAYLOAD_VERSION);
+    out.push(VERSION as u8);
     out.extend_from_slice(&bytes.to_le_bytes());
     out.extend_from_slice(&crc32.to_le_bytes());
     out.extend_from_slice(&header.series_number.to_le_bytes());
@@ -80,6 +96,13 @@ pub(crate) fn encode(
     for text in ids.into_iter().chain(header.texts.all()) {
         put_text(out, text);
     }
+    let places = out.len();
+    out.extend_from_slice(&[0; 4]);
+    if let Some(pixels) = pixels {
+        pixels.encode(out);
+    }
+    let length = (out.len() - places - 4) as u32;
+    out[places..places + 4].copy_from_slice(&length.to_le_bytes());
     let body = at + RECORD_FRONT_BYTES as usize;
     let fixed = (out.len() - body) as u32;
     out.extend_from_slice(json);
@@ -158,6 +181,8 @@ pub(crate) struct Record<'a> {
     pub(crate) class: &'a str,
     pub(crate) transfer_syntax: &'a str,
     texts: &'a [u8],
+    /// Where its frames lie, if that is kept.
+    pub(crate) pixels: Option<Pixels>,
     /// Bytes before the JSON.
     pub(crate) fixed: u32,
 }
@@ -166,7 +191,8 @@ impl<'a> Record<'a> {
     /// Decodes a payload whose CRC was right; `None` if it is none of ours.
     pub(crate) fn decode(payload: &'a [u8]) -> Option<Record<'a>> {
         let mut fields = Fields(payload);
-        if fields.u8()? != PAYLOAD_VERSION {
+        let version = fields.u8()?;
+        if version == 0 || u32::from(version) > VERSION {
             return None;
         }
         let mut record = Record {
@@ -183,6 +209,7 @@ impl<'a> Record<'a> {
             class: fields.text()?,
             transfer_syntax: fields.text()?,
             texts: &[],
+            pixels: None,
             fixed: 0,
         };
         let texts = fields.0;
@@ -190,6 +217,12 @@ impl<'a> Record<'a> {
             fields.text()?;
         }
         record.texts = &texts[..texts.len() - fields.0.len()];
+        if version >= 2 {
+            let length = fields.u32()? as usize;
+            let (places, rest) = fields.0.split_at_checked(length)?;
+            fields.0 = rest;
+            record.pixels = Pixels::decode(places, record.bytes);
+        }
         record.fixed = (payload.len() - fields.0.len()) as u32;
         Some(record)
     }
@@ -244,7 +277,7 @@ pub(crate) fn scan(
     if &front[..8] != MAGIC {
         return Ok(extent);
     }
-    if version != VERSION {
+    if version == 0 || version > VERSION {
         let what = "study.records";
         return Err(CacheError::Version { what, got: version, expected: VERSION });
     }
@@ -325,6 +358,7 @@ impl Read for At<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pixels::{FrameSize, Met};
 
     fn header(n: i32) -> Header {
         let texts = Texts { patient_name: "Wang=王^小东".into(), ..Texts::default() };
@@ -343,6 +377,19 @@ mod tests {
         }
     }
 
+    /// Native, in fragments of three kinds, and not kept.
+    fn pixels(n: i32) -> Option<Pixels> {
+        let mut met = Met::default();
+        match n {
+            1 => met.value(200..900),
+            2 => [300..400, 408..500, 508..510, 518..600]
+                .into_iter()
+                .for_each(|value| met.fragment(value, [0; 2])),
+            _ => return None,
+        }
+        Some(met.pixels(2, FrameSize::default(), &[vec![0, 208]]))
+    }
+
     fn file(bytes: &[u8]) -> File {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(bytes).unwrap();
@@ -353,7 +400,9 @@ mod tests {
         let mut bytes = front().to_vec();
         let mut ends = vec![FRONT_BYTES];
         for n in 1..=3 {
-            encode(&mut bytes, &header(n), 1000 + n as u64, 7, b"{\"a\":1}").unwrap();
+            let pixels = pixels(n);
+            encode(&mut bytes, &header(n), 1000 + n as u64, 7, pixels.as_ref(), b"{\"a\":1}")
+                .unwrap();
             ends.push(bytes.len() as u64);
         }
         (bytes, ends)
@@ -369,6 +418,7 @@ mod tests {
                 seen.push(span);
                 assert_eq!(record.header(), header(seen.len() as i32));
                 assert_eq!((record.bytes, record.crc32), (1000 + seen.len() as u64, 7));
+                assert_eq!(record.pixels, pixels(seen.len() as i32));
                 Ok(())
             })
             .unwrap();
@@ -395,34 +445,62 @@ mod tests {
     }
 
     #[test]
-    fn version_1_is_read_as_it_was_written_and_a_newer_one_is_refused() {
-        // One record as version 1 writes it; this text must never change.
-        let stored = include_bytes!("../tests/fixtures/records-version-1.bin");
-        let mut seen = 0;
-        scan(&file(stored), &mut |_, record| {
-            seen += 1;
-            assert_eq!(record.header(), header(seen));
-            Ok(())
-        })
-        .unwrap();
-        assert_eq!((seen, &stored[..]), (3, &written().0[..]));
-        let mut newer = stored.to_vec();
-        newer[8] = 2;
+    fn every_version_is_read_as_it_was_written_and_a_newer_one_is_refused() {
+        // Three records as each version writes them; these files must never change.
+        let one = include_bytes!("../tests/fixtures/records-version-1.bin");
+        let two = include_bytes!("../tests/fixtures/records-version-2.bin");
+        for stored in [&one[..], two] {
+            let mut seen = 0;
+            scan(&file(stored), &mut |span, record| {
+                seen += 1;
+                assert_eq!(record.header(), header(seen));
+                assert_eq!(record.pixels, if stored == two { pixels(seen) } else { None });
+                let mut json = Vec::new();
+                assert!(read_json(&file(stored), span, &mut json).unwrap());
+                assert_eq!(json, b"{\"a\":1}");
+                Ok(())
+            })
+            .unwrap();
+            assert_eq!(seen, 3);
+        }
+        assert_eq!(two[..], written().0[..]);
+        let mut newer = two.to_vec();
+        newer[8] = 3;
         let refused = scan(&file(&newer), &mut |_, _| Ok(()));
-        assert!(matches!(refused, Err(CacheError::Version { got: 2, expected: 1, .. })));
+        assert!(matches!(refused, Err(CacheError::Version { got: 3, expected: 2, .. })));
+    }
+
+    #[test]
+    fn an_older_file_goes_on_with_newer_records_and_says_so() {
+        let (newer, _) = written();
+        let older = file(include_bytes!("../tests/fixtures/records-version-1.bin"));
+        assert!(raise_version(&older).unwrap());
+        assert!(!raise_version(&older).unwrap());
+        let end = older.metadata().unwrap().len();
+        older.write_all_at(&newer[FRONT_BYTES as usize..], end).unwrap();
+        let mut known = Vec::new();
+        let extent = scan(&older, &mut |_, record| {
+            known.push(record.pixels.is_some());
+            Ok(())
+        });
+        assert_eq!(extent.unwrap().whole, older.metadata().unwrap().len());
+        assert_eq!(known, [false, false, false, true, true, false]);
+        let mut front = [0; FRONT_BYTES as usize];
+        older.read_exact_at(&mut front, 0).unwrap();
+        assert_eq!(front, super::front());
     }
 
     #[test]
     fn a_record_at_the_limit_is_written_and_one_byte_more_is_refused() {
         let mut out = Vec::new();
-        let span = encode(&mut out, &header(1), 1, 1, b"").unwrap();
+        let span = encode(&mut out, &header(1), 1, 1, None, b"").unwrap();
         let room = (RECORD_BYTES_MAX - span.fixed) as usize;
         out.clear();
         let json = vec![b' '; room + 1];
-        let span = encode(&mut out, &header(1), 1, 1, &json[..room]).unwrap();
+        let span = encode(&mut out, &header(1), 1, 1, None, &json[..room]).unwrap();
         assert_eq!(span.bytes, RECORD_BYTES_MAX);
         out.clear();
-        assert!(encode(&mut out, &header(1), 1, 1, &json).is_err());
+        assert!(encode(&mut out, &header(1), 1, 1, None, &json).is_err());
         assert!(out.is_empty());
     }
 }

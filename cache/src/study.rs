@@ -8,15 +8,19 @@ use std::collections::HashSet;
 use std::ffi::CString;
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::fd::{FromRawFd, RawFd};
 use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use crate::dataset::{self, Reading};
 use crate::error::CacheError;
 use crate::folder::object_name;
 use crate::header::Header;
-use crate::limits::SUSPECTS_MAX;
+use crate::limits::{HEAD_BYTES, SUSPECTS_MAX};
+use crate::pixels::Pixels;
 use crate::records::{self, Extent, Span};
 use crate::rows::{SeriesRow, StudyRow};
 use crate::uid::Uid;
@@ -46,7 +50,15 @@ pub struct Instance {
     pub columns: u32,
     /// Number of Frames; at least 1.
     pub frames: u32,
+    pub(crate) pixels: Option<Pixels>,
     pub(crate) span: Span,
+}
+
+impl Instance {
+    /// Where its frames lie, if that is in memory; else [`Study::pixels`] finds it in the file.
+    pub fn pixels(&self) -> Option<&Pixels> {
+        self.pixels.as_ref()
+    }
 }
 
 /// What is whole of one study.
@@ -86,6 +98,7 @@ pub(crate) struct Arrived<'a> {
     pub(crate) header: &'a Header,
     pub(crate) bytes: u64,
     pub(crate) crc32: u32,
+    pub(crate) pixels: Option<&'a Pixels>,
     pub(crate) span: Span,
 }
 
@@ -110,7 +123,8 @@ impl Study {
                     building.add_known(span, record);
                 } else {
                     let header = record.header();
-                    building.add(&Arrived { header: &header, bytes, crc32, span });
+                    let pixels = record.pixels.as_ref();
+                    building.add(&Arrived { header: &header, bytes, crc32, pixels, span });
                 }
             }
             Ok(())
@@ -181,7 +195,30 @@ impl Study {
         Some(&self.instances[by_sop[found] as usize])
     }
 
-    /// DICOM JSON of one instance (PS3.18 Annex F), without bulk data.
+    /// Where the frames of an instance lie in its file. Reads the file where the record does not
+    /// say: it was written by an older version, or they are too many.
+    pub fn pixels(&self, instance: &Instance) -> Result<Pixels, CacheError> {
+        match &instance.pixels {
+            Some(pixels) => Ok(pixels.clone()),
+            None => Ok(self.read(instance, None)?.pixels),
+        }
+    }
+
+    /// Where in its file a value lies that the metadata name by a `BulkDataURI`. `None`: they name
+    /// none so. Reads the data set.
+    pub fn bulk(&self, instance: &Instance, uri: &str) -> Result<Option<Range<u64>>, CacheError> {
+        Ok(self.read(instance, Some(uri))?.bulk)
+    }
+
+    fn read(&self, instance: &Instance, wanted: Option<&str>) -> Result<Reading, CacheError> {
+        let file = self.object(instance)?;
+        let mut head = vec![0; instance.bytes.min(HEAD_BYTES as u64) as usize];
+        file.read_exact_at(&mut head, 0).map_err(CacheError::io("reading an object"))?;
+        dataset::read(&head, Some(&file), instance.bytes, wanted)
+    }
+
+    /// DICOM JSON of one instance (PS3.18 Annex F). Bulk data are named by a `BulkDataURI` relative
+    /// to the instance.
     pub fn metadata(&self, instance: &Instance) -> Result<Vec<u8>, CacheError> {
         let mut out = Vec::new();
         self.append_metadata(instance, &mut out)?;
@@ -286,7 +323,9 @@ impl Study {
     pub(crate) fn memory(&self) -> usize {
         const INSTANCE: usize = size_of::<Instance>() + 96;
         const SERIES: usize = size_of::<SeriesRow>() + 1500;
-        2000 + self.instances.len() * INSTANCE + self.series.len() * SERIES
+        let pixels = self.instances.iter().filter_map(Instance::pixels).map(Pixels::memory);
+        let pixels: usize = pixels.sum();
+        2000 + self.instances.len() * INSTANCE + self.series.len() * SERIES + pixels
     }
 }
 
@@ -315,7 +354,7 @@ impl Building {
     }
 
     fn add(&mut self, arrived: &Arrived) {
-        let Arrived { header, bytes, crc32, span } = arrived;
+        let Arrived { header, bytes, crc32, pixels, span } = arrived;
         if self.row.is_none() {
             self.row = Some(StudyRow::new(header));
         }
@@ -336,6 +375,7 @@ impl Building {
             rows: header.rows,
             columns: header.columns,
             frames: header.frames,
+            pixels: pixels.cloned(),
             span: *span,
         });
     }
@@ -355,6 +395,7 @@ impl Building {
             rows: record.rows,
             columns: record.columns,
             frames: record.frames,
+            pixels: record.pixels.clone(),
             span,
         });
     }

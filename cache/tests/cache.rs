@@ -10,6 +10,8 @@ mod support;
 mod arriving;
 #[path = "cache/fixtures.rs"]
 mod fixtures;
+#[path = "cache/frames.rs"]
+mod frames;
 #[path = "cache/model.rs"]
 mod model;
 #[path = "cache/odd_objects.rs"]

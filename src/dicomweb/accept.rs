@@ -3,7 +3,7 @@
 use http::{HeaderMap, header};
 
 use super::limits::MEDIA_RANGES_MAX;
-use super::reply::DicomwebError;
+use super::reply::{DicomwebError, PieceError};
 
 /// The form in which objects leave.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -168,6 +168,72 @@ pub(super) fn objects(
     })
 }
 
+/// How frames or a value are stored, as an answer names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Stored<'a> {
+    /// The media type (PS3.18 tables 8.7.3-2 to 8.7.3-5).
+    pub(super) media: &'static str,
+    /// The transfer syntax that an answer names; `None`: the value is no pixel data.
+    pub(super) named: Option<&'a str>,
+    /// The transfer syntax of the object.
+    pub(super) syntax: &'a str,
+    /// None that a web service may give (PS3.18 8.7.3.3): only to who asks for it or for any.
+    pub(super) strange: bool,
+}
+
+/// What pixels are whose transfer syntax has no media type of its own.
+pub(super) const OCTETS: &str = "application/octet-stream";
+
+impl Stored<'_> {
+    /// As the header of a part or an answer names it.
+    pub(super) fn content_type(&self, media: &str) -> String {
+        match self.named {
+            Some(syntax) => format!("{media}; transfer-syntax={syntax}"),
+            None => media.to_owned(),
+        }
+    }
+
+    /// The media type under which a range takes it. Any pixels may be asked for as octets by who
+    /// names their transfer syntax, or any.
+    fn under(&self, media: &str, syntax: Option<&str>) -> Option<&'static str> {
+        let group = self.media.split('/').next().unwrap_or_default();
+        let natural = media == self.media
+            || media == "*/*"
+            || media.strip_suffix("/*").is_some_and(|one| one == group);
+        let suits = match syntax {
+            Some("*") => true,
+            Some(named) => self.named.is_none_or(|own| named == own || named == self.syntax),
+            None => !self.strange && natural,
+        };
+        match (suits, natural) {
+            (true, true) => Some(self.media),
+            (true, false) if media == OCTETS => Some(OCTETS),
+            _ => None,
+        }
+    }
+}
+
+/// The media type under which what is stored leaves, and whether as multipart; `one`: it is a
+/// single part, which may leave alone.
+pub(super) fn parts(
+    headers: &HeaderMap,
+    parameter: Option<&str>,
+    one: bool,
+    stored: &Stored<'_>,
+) -> Result<(&'static str, bool), PieceError> {
+    let ranges = ranges(headers, parameter);
+    let found = ranges.iter().find_map(|range| {
+        let (media, multipart) = match range.media.as_str() {
+            "*/*" | "multipart/*" => ("*/*", true),
+            "multipart/related" => (range.of.as_deref().unwrap_or("*/*"), true),
+            media if one => (media, false),
+            _ => return None,
+        };
+        Some((stored.under(media, range.syntax.as_deref())?, multipart))
+    });
+    found.ok_or_else(|| PieceError::Stored { stored: stored.content_type(stored.media) })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -237,5 +303,60 @@ mod tests {
         let or_any = accept(&format!("{dicom}1.2.840.10008.1.2.4.70, {dicom}*;q=0.1"));
         let Ok(Form::Multipart(syntaxes)) = objects(&or_any, None, false) else { panic!() };
         assert!(syntaxes.hold("1.2.840.10008.1.2"));
+    }
+
+    #[test]
+    fn frames_come_as_they_are_stored() {
+        let native = Stored {
+            media: OCTETS,
+            named: Some("1.2.840.10008.1.2.1"),
+            syntax: "1.2.840.10008.1.2",
+            strange: false,
+        };
+        let jpeg = Stored {
+            media: "image/jpeg",
+            named: Some("1.2.840.10008.1.2.4.50"),
+            syntax: "1.2.840.10008.1.2.4.50",
+            strange: false,
+        };
+        let big = Stored {
+            named: Some("1.2.840.10008.1.2.2"),
+            syntax: "1.2.840.10008.1.2.2",
+            strange: true,
+            ..native.clone()
+        };
+        let (octets, image) = (Some((OCTETS, true)), Some(("image/jpeg", true)));
+        let of = |media: &str, syntax: &str| format!("multipart/related; type=\"{media}\"{syntax}");
+        let any = "; transfer-syntax=*";
+        for (value, expected) in [
+            (String::new(), [octets, image, None]),
+            ("*/*".into(), [octets, image, None]),
+            ("*/*; transfer-syntax=*".into(), [octets, image, octets]),
+            ("multipart/related".into(), [octets, image, None]),
+            (of(OCTETS, ""), [octets, None, None]),
+            (of(OCTETS, any), [octets, octets, octets]),
+            (of(OCTETS, "; transfer-syntax=1.2.840.10008.1.2.1"), [octets, None, None]),
+            (of(OCTETS, "; transfer-syntax=1.2.840.10008.1.2.2"), [None, None, octets]),
+            (of(OCTETS, "; transfer-syntax=1.2.840.10008.1.2.4.50"), [None, octets, None]),
+            (of("image/jpeg", ""), [None, image, None]),
+            (of("image/*", any), [None, image, None]),
+            (of("image/jpeg", "; transfer-syntax=1.2.840.10008.1.2.4.70"), [None, None, None]),
+            (of("image/jp2", any), [None, None, None]),
+            (of("application/dicom", any), [None, None, None]),
+            ("image/jpeg".into(), [None, Some(("image/jpeg", false)), None]),
+            (OCTETS.into(), [Some((OCTETS, false)), None, None]),
+            (
+                format!("image/jpeg, {}", of(OCTETS, ";q=0.5")),
+                [octets, Some(("image/jpeg", false)), None],
+            ),
+        ] {
+            for (stored, expected) in [&native, &jpeg, &big].into_iter().zip(expected) {
+                let got = parts(&accept(&value), None, true, stored);
+                assert_eq!(got.ok(), expected, "{value} {}", stored.syntax);
+            }
+        }
+        let refused = parts(&accept("image/png"), None, true, &jpeg).unwrap_err().to_string();
+        assert!(refused.contains("image/jpeg; transfer-syntax=1.2.840.10008.1.2.4.50"));
+        assert!(parts(&accept("image/jpeg"), None, false, &jpeg).is_err(), "several are parts");
     }
 }

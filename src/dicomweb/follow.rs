@@ -16,7 +16,7 @@ use http_body_util::BodyExt;
 use super::accept::Syntaxes;
 use super::limits::FIRST_WAIT;
 use super::metadata::Metadata;
-use super::objects::{Boundary, Extent, Objects, Selection, closing};
+use super::objects::{Boundary, Content, Extent, Objects, Selection, closing};
 use super::reply::DicomwebError;
 use super::target::{Level, Scope};
 use super::{check_syntaxes, waiting};
@@ -36,7 +36,10 @@ pub(super) enum What {
         files: Option<Files>,
     },
     /// Its DICOM JSON, in an array.
-    Metadata,
+    Metadata {
+        /// What URLs begin with.
+        base: String,
+    },
 }
 
 /// An answer that follows a study.
@@ -150,15 +153,17 @@ impl Follow {
     ) -> Result<Body, DicomwebError> {
         match &self.what {
             What::Objects { boundary, syntaxes, files } => {
-                let selection = Selection { study, places, files: files.clone() };
+                let selection =
+                    Selection { study, places, files: files.clone(), content: Content::Objects };
                 check_syntaxes(&selection, syntaxes)?;
                 let boundary = Boundary { text: boundary.clone(), extent };
                 let open = move || Objects::open(selection, Some(boundary));
                 Ok(Body::new(waiting(open).await?))
             }
-            What::Metadata => {
-                let selection = Selection { study, places, files: None };
-                let open = move || Metadata::open(selection, extent);
+            What::Metadata { base } => {
+                let (base, content) = (base.clone(), Content::Objects);
+                let selection = Selection { study, places, files: None, content };
+                let open = move || Metadata::open(selection, &base, extent);
                 Ok(Body::new(waiting(open).await?))
             }
         }
@@ -167,7 +172,7 @@ impl Follow {
     fn closing(&self) -> Bytes {
         match &self.what {
             What::Objects { boundary, .. } => closing(boundary).into(),
-            What::Metadata => Bytes::from_static(b"]"),
+            What::Metadata { .. } => Bytes::from_static(b"]"),
         }
     }
 }

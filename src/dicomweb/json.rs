@@ -1,7 +1,9 @@
 //! DICOM JSON objects taken apart and put together without parsing their values (PS3.18 F.2).
 //!
-//! What comes in was written by the cache: compact, members in ascending order of tag. What goes
-//! out is ordered the same way.
+//! What comes in was written by the cache: compact, members in ascending order of tag, long values
+//! named relative to the instance. What goes out is ordered the same way, and names them in full.
+
+use forepost_cache::{Instance, Uid};
 
 use super::attribute::RETRIEVE_URL;
 
@@ -91,6 +93,33 @@ pub(super) fn copy_with_url(row: &str, url: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(b",\"00081190\":");
     out.extend_from_slice(url);
     out.extend_from_slice(back);
+}
+
+/// How the cache names a value that it left out: relative to the instance.
+const BULK: &[u8] = b"\"BulkDataURI\":\"bulkdata/";
+
+/// Whether a value, or one inside it, was left out. A quotation mark inside a text is escaped, so
+/// what is looked for is that member.
+pub(super) fn names_bulk(value: &[u8]) -> bool {
+    memchr::memmem::find(value, BULK).is_some()
+}
+
+/// Copies an instance's object with its bulk data named below the instance's own URL.
+pub(super) fn copy_with_bulk(object: &[u8], url: &str, out: &mut Vec<u8>) {
+    let mut rest = object;
+    while let Some(at) = memchr::memmem::find(rest, BULK) {
+        let (front, back) = rest.split_at(at + BULK.len() - b"bulkdata/".len());
+        out.extend_from_slice(front);
+        out.extend_from_slice(url.as_bytes());
+        out.push(b'/');
+        rest = back;
+    }
+    out.extend_from_slice(rest);
+}
+
+/// The URL of an instance.
+pub(super) fn instance_url(base: &str, study: &Uid, instance: &Instance) -> String {
+    format!("{base}/studies/{study}/series/{}/instances/{}", instance.series, instance.sop)
 }
 
 /// The value of Retrieve URL. The URL holds no character that JSON escapes: a checked base and

@@ -27,6 +27,10 @@ pub const LIST_VALUES_MAX: usize = 1_000;
 /// proxies give up after 60 s; the fetch goes on all the same, for the next try.
 pub const FIRST_WAIT: Duration = Duration::from_secs(30);
 
+/// Frames in one request: a list of five digits each stays within the head that the listener takes,
+/// and no cine is longer.
+pub const FRAME_NUMBERS_MAX: usize = 4_096;
+
 /// Parameters of one query.
 pub const PARAMETERS_MAX: usize = 256;
 

@@ -1,5 +1,5 @@
 //! The body of a metadata answer (PS3.18 10.4.1.1.2): the DICOM JSON of instances as the cache
-//! keeps it, copied and not parsed.
+//! keeps it, copied and not parsed; bulk data are named in full (PS3.18 F.2.6).
 //!
 //! What must hold: a record that cannot be read ends the body with an error before its array is
 //! closed. One piece is sent while the next is read; a piece that holds everything leaves with
@@ -13,6 +13,7 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::task::{JoinHandle, spawn_blocking};
 
+use super::json;
 use super::limits::METADATA_PIECE_BYTES;
 use super::objects::{Extent, Selection};
 use super::reply::DicomwebError;
@@ -21,6 +22,7 @@ use super::reply::DicomwebError;
 pub(super) struct Metadata {
     selection: Arc<Selection>,
     extent: Extent,
+    base: Arc<str>,
     ready: Option<Piece>,
     next: Option<JoinHandle<Result<Piece, DicomwebError>>>,
 }
@@ -33,17 +35,29 @@ struct Piece {
 }
 
 impl Metadata {
-    /// The body of these instances, its first piece read. May wait for the disk.
-    pub(super) fn open(selection: Selection, extent: Extent) -> Result<Metadata, DicomwebError> {
-        let first = Piece::read(&selection, 0, extent)?;
-        Ok(Metadata { selection: Arc::new(selection), extent, ready: Some(first), next: None })
+    /// The body of these instances, its first piece read. URLs begin with `base`. May wait for the
+    /// disk.
+    pub(super) fn open(
+        selection: Selection,
+        base: &str,
+        extent: Extent,
+    ) -> Result<Metadata, DicomwebError> {
+        let first = Piece::read(&selection, base, 0, extent)?;
+        let (selection, base) = (Arc::new(selection), base.into());
+        Ok(Metadata { selection, extent, base, ready: Some(first), next: None })
     }
 }
 
 impl Piece {
     /// Reads from a place on until the piece is full. Waits for the disk.
-    fn read(selection: &Selection, from: usize, extent: Extent) -> Result<Piece, DicomwebError> {
-        let mut text = Vec::with_capacity(8 << 10);
+    fn read(
+        selection: &Selection,
+        base: &str,
+        from: usize,
+        extent: Extent,
+    ) -> Result<Piece, DicomwebError> {
+        let study = &selection.study.row().study;
+        let (mut text, mut object) = (Vec::with_capacity(8 << 10), Vec::new());
         let mut next = None;
         for (n, instance) in selection.instances().enumerate().skip(from) {
             if text.len() >= METADATA_PIECE_BYTES {
@@ -51,7 +65,9 @@ impl Piece {
                 break;
             }
             text.push(if n == 0 && extent.opens { b'[' } else { b',' });
-            selection.study.append_metadata(instance, &mut text)?;
+            object.clear();
+            selection.study.append_metadata(instance, &mut object)?;
+            json::copy_with_bulk(&object, &json::instance_url(base, study, instance), &mut text);
         }
         if next.is_none() && extent.closes {
             text.push(b']');
@@ -82,9 +98,9 @@ impl Body for Metadata {
         }
         let Some(piece) = self.ready.take() else { return Poll::Ready(None) };
         if let Some(from) = piece.next {
-            let selection = Arc::clone(&self.selection);
+            let (selection, base) = (Arc::clone(&self.selection), Arc::clone(&self.base));
             let extent = self.extent;
-            self.next = Some(spawn_blocking(move || Piece::read(&selection, from, extent)));
+            self.next = Some(spawn_blocking(move || Piece::read(&selection, &base, from, extent)));
         }
         metrics::counter!("dicomweb_bytes_total").increment(piece.text.len() as u64);
         Poll::Ready(Some(Ok(Frame::data(piece.text))))

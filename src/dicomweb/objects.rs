@@ -1,4 +1,5 @@
-//! The body of a WADO-RS answer: Part 10 files, one after the other (PS3.18 10.4.3, 8.6.1.2).
+//! The body of a WADO-RS answer: Part 10 files, one after the other, or ranges of one (PS3.18
+//! 10.4.3, 8.6.1.2).
 //!
 //! What must hold: the bytes are those of the files; an object that is missing, short or
 //! unreadable ends the body with an error, so that the connection is cut and never looks whole;
@@ -11,6 +12,8 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
+use std::iter;
+use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::pin::Pin;
@@ -22,6 +25,7 @@ use forepost_cache::{Instance, Study, Uid};
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::task::{JoinHandle, spawn_blocking};
 
+use super::frames::{self, Pieces};
 use super::limits::{MAPPED_PIECE_BYTES, PIECE_BYTES};
 use super::reply::DicomwebError;
 use crate::http::{Files, Mapped};
@@ -32,8 +36,23 @@ pub(super) struct Selection {
     pub(super) study: Arc<Study>,
     /// Places in its list of instances, in the order of sending; never empty.
     pub(super) places: Vec<u32>,
+    /// What of them.
+    pub(super) content: Content,
     /// What maps files for the connection, if it can send them without copying.
     pub(super) files: Option<Files>,
+}
+
+/// What of the instances is sent.
+pub(super) enum Content {
+    /// Their objects, each a part.
+    Objects,
+    /// Parts of the only one's.
+    Pieces {
+        /// What the head of each part says that it is.
+        media: String,
+        /// Where they lie.
+        pieces: Pieces,
+    },
 }
 
 impl Selection {
@@ -44,6 +63,38 @@ impl Selection {
 
     fn at(&self, place: u32) -> &Instance {
         &self.study.instances()[place as usize]
+    }
+
+    /// Parts in all.
+    fn parts(&self) -> usize {
+        match &self.content {
+            Content::Objects => self.places.len(),
+            Content::Pieces { pieces, .. } => pieces.count(),
+        }
+    }
+
+    /// The instance whose file holds a part.
+    fn instance(&self, part: usize) -> &Instance {
+        match &self.content {
+            Content::Objects => self.at(self.places[part]),
+            Content::Pieces { .. } => self.at(self.places[0]),
+        }
+    }
+
+    /// Where in that file.
+    fn ranges(&self, part: usize) -> Vec<Range<u64>> {
+        match &self.content {
+            Content::Objects => iter::once(0..self.instance(part).bytes).collect(),
+            Content::Pieces { pieces, .. } => pieces.ranges(part),
+        }
+    }
+
+    /// Bytes of a part.
+    fn bytes(&self, part: usize) -> u64 {
+        match &self.content {
+            Content::Objects => self.instance(part).bytes,
+            Content::Pieces { pieces, .. } => frames::bytes(&pieces.ranges(part)),
+        }
     }
 }
 
@@ -70,30 +121,33 @@ impl Extent {
 }
 
 impl Boundary {
-    /// What stands before an object.
-    fn before(&self, first: bool, instance: &Instance) -> String {
+    /// What stands before a part.
+    fn before(&self, selection: &Selection, part: usize) -> String {
+        let between = if part == 0 && self.extent.opens { "" } else { "\r\n" };
+        let boundary = &self.text;
+        let (media, syntax) = match &selection.content {
+            Content::Objects => {
+                let syntax = &*selection.instance(part).transfer_syntax;
+                ("application/dicom; transfer-syntax=", syntax)
+            }
+            Content::Pieces { media, .. } => (&**media, ""),
+        };
+        let length = selection.bytes(part);
         format!(
-            "{}--{}\r\nContent-Type: application/dicom; transfer-syntax={}\r\n\
-             Content-Length: {}\r\n\r\n",
-            if first && self.extent.opens { "" } else { "\r\n" },
-            self.text,
-            instance.transfer_syntax,
-            instance.bytes
+            "{between}--{boundary}\r\nContent-Type: {media}{syntax}\r\n\
+             Content-Length: {length}\r\n\r\n"
         )
     }
 
-    /// What stands behind the last object.
+    /// What stands behind the last part.
     fn end(&self) -> String {
         if self.extent.closes { closing(&self.text) } else { String::new() }
     }
 
     /// Bytes of a whole body.
     fn total(&self, selection: &Selection) -> u64 {
-        let parts = selection
-            .instances()
-            .enumerate()
-            .map(|(n, instance)| self.before(n == 0, instance).len() as u64 + instance.bytes);
-        parts.sum::<u64>() + self.end().len() as u64
+        let part = |n: usize| self.before(selection, n).len() as u64 + selection.bytes(n);
+        (0..selection.parts()).map(part).sum::<u64>() + self.end().len() as u64
     }
 }
 
@@ -102,7 +156,7 @@ pub(super) fn closing(boundary: &str) -> String {
     format!("\r\n--{boundary}--\r\n")
 }
 
-/// The object that is sent next.
+/// The part that is sent next.
 enum Next {
     /// It is open.
     Open(Part),
@@ -114,13 +168,13 @@ enum Next {
 pub(super) struct Objects {
     selection: Arc<Selection>,
     boundary: Option<Boundary>,
-    /// Places sent or being sent.
+    /// Parts sent or being sent.
     begun: usize,
-    /// The object being sent.
+    /// The one being sent.
     part: Option<Part>,
-    /// The object behind it.
+    /// The one behind it.
     next: Option<Next>,
-    /// A piece of the object being read where the kernel did not have it.
+    /// A piece of the part being read where the kernel did not have it.
     piece: Option<JoinHandle<Result<(Part, Bytes), DicomwebError>>>,
     /// Text between parts.
     framing: VecDeque<Bytes>,
@@ -129,12 +183,12 @@ pub(super) struct Objects {
 }
 
 impl Objects {
-    /// The body of these instances; without a boundary, of one instance alone. Its first object
-    /// is open, so that what is missing is known before anything is sent.
+    /// The body of these instances; without a boundary, of one part alone. The first object is
+    /// open, so that what is missing is known before anything is sent.
     pub(super) fn new(selection: Selection, boundary: Option<Boundary>, first: Part) -> Objects {
         let left = match &boundary {
             Some(boundary) => boundary.total(&selection),
-            None => selection.instances().map(|instance| instance.bytes).sum(),
+            None => (0..selection.parts()).map(|part| selection.bytes(part)).sum(),
         };
         let mut objects = Objects {
             selection: Arc::new(selection),
@@ -167,16 +221,15 @@ impl Objects {
 
     fn begin(&mut self, part: Part) {
         if let Some(boundary) = &self.boundary {
-            let instance = self.selection.at(self.selection.places[self.begun]);
-            self.framing.push_back(boundary.before(self.begun == 0, instance).into());
+            self.framing.push_back(boundary.before(&self.selection, self.begun).into());
         }
         self.part = Some(part);
         self.begun += 1;
     }
 
-    /// Opens the next object, if there is one and it is not asked for yet.
+    /// Opens the object of the next part, if there is one and it is not asked for yet.
     fn look_ahead(&mut self) -> Result<(), DicomwebError> {
-        if self.next.is_some() || self.begun >= self.selection.places.len() {
+        if self.next.is_some() || self.begun >= self.selection.parts() {
             return Ok(());
         }
         self.next = Some(match Part::open_at_once(&self.selection, self.begun)? {
@@ -203,7 +256,7 @@ impl Objects {
             }
             self.look_ahead()?;
             if let Some(mut part) = self.part.take() {
-                if part.left == 0 {
+                if !part.goes_on() {
                     continue;
                 }
                 if let Some(bytes) = part.at_once() {
@@ -275,12 +328,15 @@ impl Body for Objects {
     }
 }
 
-/// An open object, with what of it was not sent yet.
+/// A part of an open object, with what of it was not sent yet.
 pub(super) struct Part {
     source: Source,
     sop: Uid,
+    /// The range being sent: where, and bytes that are left of it.
     offset: u64,
     left: u64,
+    /// The ranges behind it.
+    behind: std::vec::IntoIter<Range<u64>>,
     /// The kernel was just asked about the next piece and has it in memory.
     known: bool,
 }
@@ -294,13 +350,16 @@ enum Source {
 }
 
 impl Part {
-    /// Opens the object at a place of the selection and has the kernel begin to read it. Waits
-    /// for the disk.
+    /// Opens the object of a part of the selection and has the kernel begin to read it. Waits for
+    /// the disk.
     pub(super) fn open(selection: &Selection, place: usize) -> Result<Part, DicomwebError> {
-        let instance = selection.at(selection.places[place]);
-        let part = Part::of(selection, instance, selection.study.object(instance)?)?;
+        let file = selection.study.object(selection.instance(place))?;
+        let part = Part::of(selection, place, file)?;
+        let end = part.behind.as_slice().last().map_or(part.offset + part.left, |last| last.end);
+        let (from, bytes) = (part.offset as libc::off_t, (end - part.offset) as libc::off_t);
+        let (file, advice) = (part.file().as_raw_fd(), libc::POSIX_FADV_WILLNEED);
         // SAFETY: the descriptor is open; the call takes no pointer.
-        unsafe { libc::posix_fadvise(part.file().as_raw_fd(), 0, 0, libc::POSIX_FADV_WILLNEED) };
+        unsafe { libc::posix_fadvise(file, from, bytes, advice) };
         Ok(part)
     }
 
@@ -309,17 +368,20 @@ impl Part {
         selection: &Selection,
         place: usize,
     ) -> Result<Option<Part>, DicomwebError> {
-        let instance = selection.at(selection.places[place]);
+        let instance = selection.instance(place);
         let Some(file) = selection.study.object_at_once(instance)? else { return Ok(None) };
-        let mut part = Part::of(selection, instance, file)?;
+        let mut part = Part::of(selection, place, file)?;
         part.known = match &part.source {
             Source::Read(_) => true,
-            Source::Mapped(mapped, _) => mapped.is_resident(0, part.piece_bytes()),
+            Source::Mapped(mapped, _) => {
+                mapped.is_resident(part.offset as usize, part.piece_bytes())
+            }
         };
         Ok(part.known.then_some(part))
     }
 
-    fn of(selection: &Selection, instance: &Instance, file: File) -> Result<Part, DicomwebError> {
+    fn of(selection: &Selection, place: usize, file: File) -> Result<Part, DicomwebError> {
+        let instance = selection.instance(place);
         let failed = |source| DicomwebError::Read { sop: instance.sop.to_string(), source };
         let source = match &selection.files {
             None => Source::Read(file),
@@ -329,13 +391,19 @@ impl Part {
                 Source::Mapped(mapped, bytes)
             }
         };
-        Ok(Part {
-            source,
-            sop: instance.sop.clone(),
-            offset: 0,
-            left: instance.bytes,
-            known: false,
-        })
+        let (sop, behind) = (instance.sop.clone(), selection.ranges(place).into_iter());
+        let mut part = Part { source, sop, offset: 0, left: 0, behind, known: false };
+        part.goes_on();
+        Ok(part)
+    }
+
+    /// Goes to the next range where one is sent; `false`: everything is.
+    fn goes_on(&mut self) -> bool {
+        while self.left == 0 {
+            let Some(range) = self.behind.next() else { return false };
+            (self.offset, self.left) = (range.start, range.end - range.start);
+        }
+        true
     }
 
     fn file(&self) -> &File {

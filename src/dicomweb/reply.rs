@@ -4,7 +4,7 @@
 //! log, joined with it by the request id.
 
 use axum::body::Body;
-use forepost_cache::{CacheError, UidError};
+use forepost_cache::{CacheError, NoFrame, UidError};
 use http::{HeaderValue, Response, StatusCode, header};
 
 use super::store::StoreError;
@@ -94,7 +94,10 @@ pub(super) enum DicomwebError {
         /// What is stored.
         stored: String,
     },
-    /// The study, series or instance is not here.
+    /// A frame or a value cannot be given.
+    #[error(transparent)]
+    Piece(#[from] PieceError),
+    /// The study, series, instance or value is not here.
     #[error("{level} not here")]
     NotHere {
         /// Which level is missing.
@@ -153,6 +156,7 @@ impl DicomwebError {
             DicomwebError::NotAcceptable { .. } | DicomwebError::Syntax { .. } => {
                 StatusCode::NOT_ACCEPTABLE
             }
+            DicomwebError::Piece(error) => error.status(),
             DicomwebError::Interrupted { blame: Blame::Peer, .. } => StatusCode::BAD_GATEWAY,
             DicomwebError::NotYet
             | DicomwebError::Interrupted { .. }
@@ -225,6 +229,7 @@ impl DicomwebError {
                  transfer-syntax=*. 存储的传输语法为 {stored}，不作转换，请接受该语法或使用 \
                  transfer-syntax=*。"
             ),
+            DicomwebError::Piece(error) => error.sentence(),
             DicomwebError::NotHere { level } => {
                 format!("This {level} is not in the local cache. 本机缓存中没有此对象（{level}）。")
             }
@@ -262,9 +267,104 @@ impl DicomwebError {
             let allowed = if *stores { "GET, HEAD, POST" } else { "GET, HEAD" };
             headers.insert(header::ALLOW, HeaderValue::from_static(allowed));
         }
+        if let DicomwebError::Piece(PieceError::Range { bytes }) = self
+            && let Ok(value) = HeaderValue::from_str(&format!("bytes */{bytes}"))
+        {
+            headers.insert(header::CONTENT_RANGE, value);
+        }
         if status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
         }
         response
+    }
+}
+
+/// Why a frame or a value of an object cannot be given.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum PieceError {
+    /// The frames or the value are stored otherwise than accepted, and none is made from another.
+    #[error("not acceptable, stored is {stored}")]
+    Stored {
+        /// Media type and transfer syntax.
+        stored: String,
+    },
+    /// The list of frames is none.
+    #[error("list of frames malformed")]
+    FrameList,
+    /// There is no such frame, or it cannot be told.
+    #[error("frame: {source}; stored is {stored}")]
+    Frame {
+        /// Why not.
+        source: NoFrame,
+        /// Transfer Syntax UID.
+        stored: String,
+    },
+    /// The range of bytes that is asked for lies behind the end.
+    #[error("no such range in {bytes} bytes")]
+    Range {
+        /// Bytes that are there.
+        bytes: u64,
+    },
+}
+
+impl PieceError {
+    fn status(&self) -> StatusCode {
+        match self {
+            PieceError::FrameList => StatusCode::BAD_REQUEST,
+            PieceError::Frame { source: NoFrame::NoPixels | NoFrame::Beyond { .. }, .. } => {
+                StatusCode::NOT_FOUND
+            }
+            PieceError::Stored { .. }
+            | PieceError::Frame {
+                source: NoFrame::Deflated | NoFrame::NotTold | NoFrame::WithinByte,
+                ..
+            } => StatusCode::NOT_ACCEPTABLE,
+            PieceError::Range { .. } => StatusCode::RANGE_NOT_SATISFIABLE,
+        }
+    }
+
+    fn sentence(&self) -> String {
+        match self {
+            PieceError::Stored { stored } => format!(
+                "Stored as {stored}, and not converted: accept that media type with this \
+                 transfer-syntax or transfer-syntax=*. 存储为 {stored}，不作转换，请接受该媒体类型\
+                 及该传输语法，或使用 transfer-syntax=*。"
+            ),
+            PieceError::FrameList => "Frames are numbers from 1, separated by commas, each once. \
+                 帧号从 1 开始，以逗号分隔，不得重复。"
+                .into(),
+            PieceError::Frame { source, stored } => frame_sentence(*source, stored),
+            PieceError::Range { bytes } => {
+                format!("Only {bytes} bytes are there. 内容只有 {bytes} 字节，请求的范围超出。")
+            }
+        }
+    }
+}
+
+/// What the caller reads where there is no such frame, or no way to tell it.
+fn frame_sentence(source: NoFrame, stored: &str) -> String {
+    match source {
+        NoFrame::NoPixels => {
+            "This instance has no pixel data that could be read. 此实例没有可读取的像素数据。"
+                .into()
+        }
+        NoFrame::Beyond { count } => {
+            format!("This instance has {count} frames. 此实例共有 {count} 帧，请求的帧不存在。")
+        }
+        NoFrame::Deflated => format!(
+            "Stored in transfer syntax {stored}, deflated as a whole: no frame can be taken out, \
+             retrieve the instance itself. 存储的传输语法 {stored} 为整体压缩，无法单独取帧，\
+             请直接获取完整实例。"
+        ),
+        NoFrame::NotTold => format!(
+            "Stored in transfer syntax {stored} without telling where its frames begin: retrieve \
+             the instance itself. 存储的传输语法为 {stored}，对象未说明各帧的位置，\
+             请直接获取完整实例。"
+        ),
+        NoFrame::WithinByte => {
+            "Frames of single bits that begin within a byte are not taken apart: retrieve the \
+             instance itself. 单比特图像的帧不按字节对齐，无法单独取帧，请直接获取完整实例。"
+                .into()
+        }
     }
 }

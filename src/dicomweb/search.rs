@@ -115,10 +115,12 @@ impl Search<'_> {
         }
     }
 
-    /// Whether an attribute of an object belongs into the answer at a level.
-    fn wants(&self, level: Level, tag: u32) -> bool {
-        (self.query.all && attribute::in_all(level, tag))
-            || self.query.fields.binary_search(&tag).is_ok()
+    /// Whether an attribute of an object belongs into the answer at a level. What is left out of
+    /// the metadata is none that is searched for.
+    fn wants(&self, level: Level, tag: u32, value: &[u8]) -> bool {
+        let asked = (self.query.all && attribute::in_all(level, tag))
+            || self.query.fields.binary_search(&tag).is_ok();
+        asked && !json::names_bulk(value)
     }
 
     fn study_row(&self, row: &StudyRow, page: &mut Page) -> Result<(), DicomwebError> {
@@ -135,7 +137,7 @@ impl Search<'_> {
                 Some((study, first)) => study.metadata(first)?,
                 None => Vec::new(),
             };
-        let more = Members::of(&first).filter(|(tag, _)| self.wants(Level::Study, *tag));
+        let more = Members::of(&first).filter(|(tag, one)| self.wants(Level::Study, *tag, one));
         let all = Members::of(row.json().as_bytes()).chain([json::url_member(&url)]).chain(more);
         json::merge(all, page.row());
         Ok(())
@@ -184,7 +186,7 @@ impl Search<'_> {
         let first = if self.beyond(Level::Series) { self.first_of(row)? } else { Vec::new() };
         let above = study.filter(|_| self.relational(Level::Study));
         let above = above.map_or("{}", StudyRow::json);
-        let more = Members::of(&first).filter(|(tag, _)| self.wants(Level::Series, *tag));
+        let more = Members::of(&first).filter(|(tag, one)| self.wants(Level::Series, *tag, one));
         let all = Members::of(row.json().as_bytes())
             .chain([json::url_member(&url)])
             .chain(Members::of(above.as_bytes()))
@@ -257,8 +259,8 @@ impl Search<'_> {
         json::url_value(&self.base, &path, &mut url);
         page.names(&row.study);
         let own = study.metadata(instance)?;
-        let own = Members::of(&own).filter(|(tag, _)| {
-            INSTANCE_ROW.binary_search(tag).is_ok() || self.wants(Level::Instance, *tag)
+        let own = Members::of(&own).filter(|(tag, one)| {
+            INSTANCE_ROW.binary_search(tag).is_ok() || self.wants(Level::Instance, *tag, one)
         });
         let series = study.series().iter().find(|row| row.series == instance.series);
         let series = series.filter(|_| self.relational(Level::Series));

@@ -1,5 +1,7 @@
 //! Through the door: a cache that was filled by an arrival, a ledger, and requests.
 
+mod frames;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -475,7 +477,7 @@ async fn refusals_say_in_words_what_is_wrong() {
         ("studies/2.25.9/metadata", "", 404, "study"),
         ("studies/2.25.1/series/2.25.2.1", "", 404, "series"),
         ("studies/2.25.1/series/2.25.1.1/instances/2.25.1.2.1", "", 404, "instance"),
-        ("studies/2.25.1/series/2.25.1.1/instances/2.25.1.1.1/frames/1", "", 404, "frames"),
+        ("studies/2.25.1/series/2.25.1.1/instances/2.25.1.1.1/rendered", "", 404, "rendered"),
         ("studies/2.25.1/rendered", "", 404, "rendered"),
         ("studies", xml, 406, "application/dicom+json"),
         ("studies/2.25.1/metadata", xml, 406, "application/dicom+json"),
@@ -593,7 +595,19 @@ async fn metadata_are_those_of_the_objects() {
             assert_eq!(row["0020000D"]["Value"][0], "2.25.1");
             assert_eq!(row["00280010"]["Value"][0], 16);
             assert_eq!(row["00100010"]["Value"][0]["Ideographic"], "张^三");
+            let (series, sop) = (&row["0020000E"]["Value"][0], &row["00080018"]["Value"][0]);
+            let uri = format!(
+                "http://forepost.local:8080/dicom-web/studies/2.25.1/series/{}/instances/{}\
+                 /bulkdata/7FE00010",
+                series.as_str().unwrap(),
+                sop.as_str().unwrap()
+            );
+            assert_eq!(row["7FE00010"], serde_json::json!({"vr": "OW", "BulkDataURI": uri}));
         }
+    }
+    for path in ["studies/2.25.1/instances?includefield=all", "studies?includefield=7FE00010"] {
+        let rows = house.get(path).await.json();
+        assert!(rows[0].get("7FE00010").is_none(), "{path}");
     }
 }
 

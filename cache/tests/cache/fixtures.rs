@@ -101,6 +101,9 @@ fn agree(name: &str, path: &str, ours: &Value, theirs: &Value) {
             assert!(left_out, "{name}: {path}{tag} is missing: {element}");
             continue;
         };
+        if left_out && own.get("BulkDataURI").is_some() {
+            continue;
+        }
         let at = format!("{path}{tag}.");
         match (own["vr"].as_str().unwrap(), tag.as_str()) {
             (_, "00080005") => {}
