@@ -108,14 +108,11 @@ year: ## a simulated year of settlements, outages and kills; evidence to docs/ev
 	} > docs/evidence/simulated_year.md
 	cat docs/evidence/simulated_year.md
 
-fuzz: ## not built yet: will need fuzz/ and cargo-fuzz with a nightly Rust
-	if [ ! -d fuzz/fuzz_targets ]; then
-		echo 'fuzz is not built yet: it will need fuzz/fuzz_targets and cargo-fuzz' >&2; exit 2
+fuzz: ## each parser of foreign bytes for FOREPOST_FUZZ_SECONDS (60), by cargo-fuzz; evidence filed
+	if ! cargo fuzz --version >/dev/null 2>&1; then
+		echo 'missing: cargo-fuzz. cargo install cargo-fuzz; a C++ compiler is needed, too' >&2; exit 2
 	fi
-	cd fuzz
-	for target in fuzz_targets/*.rs; do
-		cargo +nightly fuzz run "$$(basename "$$target" .rs)" -- -max_total_time=60 $(ARGS)
-	done
+	exec fuzz/run
 
 web: ## not built yet: will need web/ (the pages) and Node
 	echo 'web is not built yet: it will need web/ with the pages, and Node to build them' >&2

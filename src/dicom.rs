@@ -38,3 +38,18 @@ pub const IMPLEMENTATION_CLASS: &str = "2.25.13730455440788675877816634811236032
 pub const IMPLEMENTATION_VERSION: &str = concat!("FOREPOST_", env!("CARGO_PKG_VERSION"));
 
 const _: () = assert!(IMPLEMENTATION_VERSION.len() <= 16);
+
+/// A PDU as a peer sends it, for the fuzzer.
+#[cfg(fuzzing)]
+pub fn fuzz_pdu(bytes: &[u8]) {
+    association::fuzz_pdu(bytes);
+}
+
+/// A command set as a peer sends it, for the fuzzer: what is read is written and read the same.
+#[cfg(fuzzing)]
+pub fn fuzz_command(bytes: &[u8]) {
+    if let Ok(command) = command::Command::decode(bytes) {
+        let again = command::Command::decode(&command.encode());
+        assert!(again.is_ok(), "{again:?}");
+    }
+}

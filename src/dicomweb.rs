@@ -500,6 +500,16 @@ fn place_of(all: &[Instance], wanted: &Instance) -> Option<u32> {
     found.ok().map(|place| place as u32)
 }
 
+/// Path and query of a request, for the fuzzer.
+#[cfg(fuzzing)]
+pub fn fuzz_target(target: &str) {
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let _ = Target::parse(path);
+    for level in [Level::Study, Level::Series, Level::Instance] {
+        let _ = Query::parse(query, level);
+    }
+}
+
 /// An answer of 200; to HEAD without its body.
 fn respond(
     parts: &Parts,

@@ -32,3 +32,11 @@ pub use options::{
 };
 pub use platform::{DestinationOptions, Login, Platform, Seal};
 pub use token::{SignPart, Token, TokenKeeper, TokenOptions, body_code, says_unauthorized};
+
+/// The body of a source's answer, for the fuzzer.
+#[cfg(fuzzing)]
+pub fn fuzz_answer(body: &[u8]) {
+    let _ = dicom_json::studies(body, "fuzzed");
+    let _ = dicom_json::series(body);
+    let _ = dicom_json::instances(body);
+}

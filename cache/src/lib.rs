@@ -26,6 +26,8 @@ mod dataset;
 pub mod dicom_json;
 mod error;
 mod folder;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod header;
 mod index;
 mod inflate;

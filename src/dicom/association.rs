@@ -448,6 +448,14 @@ fn parse(bytes: Bytes) -> Result<Pdu, Fault> {
     pdu.ok_or_else(|| broken("an item passes the end of its PDU".to_owned()))
 }
 
+/// What is done to a whole PDU, whatever is in it.
+#[cfg(fuzzing)]
+pub(super) fn fuzz_pdu(bytes: &[u8]) {
+    if bytes.len() >= 6 && length_of(&bytes[..6]).is_ok() {
+        let _ = parse(Bytes::copy_from_slice(bytes));
+    }
+}
+
 /// The length that a PDU's header claims, if the PDU is one and may be so long.
 fn length_of(mut front: &[u8]) -> Result<u32, Fault> {
     let kind = front.get_u8();
