@@ -157,15 +157,7 @@ async fn answer(State(door): State<Arc<CloudDoor>>, request: Request<Body>) -> R
         Told::Short(answer) => answer.code,
     };
     let milliseconds = (door.clock)().since_ms(started);
-    metrics::counter!("interface_requests_total", "interface" => interface.id,
-        "code" => code.to_string())
-    .increment(1);
-    metrics::histogram!("interface_milliseconds", "interface" => interface.id)
-        .record(milliseconds as f64);
-    let id = request.extensions().get::<RequestId>().map_or("", |id| &id.0);
-    log::info!(
-        request_id = id, caller = name, interface = interface.id, code, milliseconds; "answered"
-    );
+    reply::note(interface, name, request.extensions().get::<RequestId>(), code, milliseconds);
     match told {
         Told::Whole(kept) => whole(kept, request.headers().get(header::IF_NONE_MATCH)),
         Told::Short(answer) => reply::envelope(interface, answer, mirror),

@@ -85,18 +85,8 @@ async fn answer(State(door): State<Arc<HospitalDoor>>, request: Request<Body>) -
         Ok(told) => told,
         Err(bare) => return bare,
     };
-    let code = told.answer.code;
     let milliseconds = (door.clock)().since_ms(started);
-    metrics::counter!("interface_requests_total", "interface" => interface.id,
-        "code" => code.to_string())
-    .increment(1);
-    metrics::histogram!("interface_milliseconds", "interface" => interface.id)
-        .record(milliseconds as f64);
-    let id = id.map(|id| id.0.to_string()).unwrap_or_default();
-    log::info!(
-        request_id = id.as_str(), caller = told.caller.as_str(), interface = interface.id, code,
-        milliseconds; "answered"
-    );
+    reply::note(interface, &told.caller, id.as_ref(), told.answer.code, milliseconds);
     reply::envelope(interface, told.answer, told.mirror)
 }
 

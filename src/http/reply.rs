@@ -3,6 +3,7 @@
 use axum::body::Body;
 use http::{Request, Response, StatusCode, header};
 
+use super::RequestId;
 use crate::catalog::{self, Answer, FieldFault, Interface, Match, Outcome, Zone};
 
 /// A bare status for what never reached an interface: 404, 405, 413, 503.
@@ -29,6 +30,23 @@ pub(super) fn interfaces(
             Err(Box::new(response))
         }
     }
+}
+
+/// Keeps the line in the log and the metrics of a request that an interface answered.
+pub(super) fn note(
+    interface: &'static Interface,
+    caller: &str,
+    id: Option<&RequestId>,
+    code: i32,
+    milliseconds: i64,
+) {
+    metrics::counter!("interface_requests_total", "interface" => interface.id,
+        "code" => code.to_string())
+    .increment(1);
+    metrics::histogram!("interface_milliseconds", "interface" => interface.id)
+        .record(milliseconds as f64);
+    let id = id.map_or("", |id| &id.0);
+    log::info!(request_id = id, caller, interface = interface.id, code, milliseconds; "answered");
 }
 
 /// What an interface says, in its own envelope. HTTP 200 unless the caller wants the code

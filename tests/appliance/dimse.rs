@@ -66,7 +66,8 @@ fn compare(forepost: &Forepost, there: &[(String, Vec<u8>)]) {
     assert!(one.contains("SourceApplicationEntityTitle"), "{one}");
 }
 
-fn source(orthanc: &Orthanc) -> String {
+/// An Orthanc as a source by DIMSE.
+pub fn source(orthanc: &Orthanc) -> String {
     dimse_source("region", &orthanc.dicom, orthanc::TITLE, "")
 }
 

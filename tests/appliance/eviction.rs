@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -221,6 +221,11 @@ fn what_a_dry_run_counts_is_what_goes_and_a_running_service_is_left_alone() {
     assert_eq!(forepost.qido("/studies").len(), 1);
 }
 
+/// Study folders, as the disk has them.
+fn folders(forepost: &Forepost) -> usize {
+    std::fs::read_dir(forepost.data().join("cache/studies")).map_or(0, Iterator::count)
+}
+
 #[test]
 fn a_kill_or_a_power_cut_in_the_middle_of_evictions_lists_no_study_that_is_not_whole() {
     const STAYING: usize = 3;
@@ -243,10 +248,17 @@ fn a_kill_or_a_power_cut_in_the_middle_of_evictions_lists_no_study_that_is_not_w
         forepost.accept(&visit.seen());
     }
     forepost.setup = Setup { data, ..setup(&region, "megabytes_max = 1") };
+    forepost.kill();
+    forepost.restart();
     let mut left = Vec::new();
+    let mut last = visits.len();
     for round in 0..ROUNDS_MAX {
-        // The kill falls at another point of the evictions each round.
-        std::thread::sleep(Duration::from_millis(25 * round));
+        // The kill falls when a few more have left.
+        let few = last.saturating_sub(2 + round as usize % 5).max(STAYING);
+        let until = Instant::now() + PATIENCE;
+        while folders(&forepost) > few && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(1));
+        }
         let mut cut = disk.as_mut().filter(|_| round % 2 == 1);
         cut.iter().for_each(|disk| disk.cut());
         forepost.kill();
@@ -258,9 +270,10 @@ fn a_kill_or_a_power_cut_in_the_middle_of_evictions_lists_no_study_that_is_not_w
                 assert!(std::fs::read(&file).unwrap() == object.bytes, "{}", object.sop);
             }
         }
-        left.push(here.len());
+        last = here.len();
+        left.push(last);
         forepost.restart();
-        if here.len() == STAYING {
+        if last == STAYING {
             break;
         }
     }

@@ -148,6 +148,37 @@ fn twenty_who_open_a_study_at_once_cause_one_fetch_and_each_gets_everything() {
 }
 
 #[test]
+fn a_frame_and_a_value_of_an_instance_that_is_not_here_are_waited_for() {
+    let study = Study { series: vec![12], side: 64, ..Study::of(&Patient::new(10), 810) };
+    let orthanc = Orthanc::with(&[&study]);
+    let cloud = Cloud::before(&orthanc);
+    let forepost = Forepost::start(asking(&[cloud.source("region")]));
+    let one = study.objects().remove(9);
+    let instance = format!("{}/series/{}/instances/{}", path(&study), one.series, one.sop);
+    let pixels = one.bytes[one.bytes.len() - 64 * 64 * 2..].to_vec();
+    let frame = forepost.get(&format!("{instance}/frames/1"));
+    assert!(objects(&frame) == [pixels.clone()], "{} {}", frame.status, frame.text());
+    let value = forepost.get(&format!("{instance}/bulkdata/7fe00010"));
+    assert!(objects(&value) == [pixels], "{} {}", value.status, value.text());
+    assert_eq!(forepost.get(&format!("{instance}/frames/2")).status, 404);
+    let first = cloud.asked().into_iter().find(Asked::retrieves).expect("it was fetched");
+    assert!(first.target.contains(&one.sop), "what is waited for goes first: {}", first.target);
+}
+
+#[test]
+fn an_archive_that_speaks_dimse_is_asked_for_what_nobody_registered_too() {
+    let study = Study { series: vec![30, 2], ..Study::of(&Patient::new(11), 811) };
+    let orthanc = Orthanc::with(&[&study]);
+    let forepost = Forepost::start(asking(&[crate::dimse::source(&orthanc)]));
+    assert_eq!(forepost.get("/dicom-web/studies/2.25.812").status, 404);
+    let reply = forepost.get(&path(&study));
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    assert_eq!(objects(&reply).len(), study.instances());
+    let metadata = forepost.get(&format!("{}/metadata", path(&study)));
+    assert_eq!(metadata.json().as_array().unwrap().len(), study.instances());
+}
+
+#[test]
 fn a_source_that_dies_breaks_every_answer_and_the_next_try_brings_the_rest() {
     let study = Study { series: vec![40], side: 64, ..Study::of(&Patient::new(3), 803) };
     let orthanc = Orthanc::with(&[&study]);

@@ -33,7 +33,10 @@ impl Disk {
         std::fs::create_dir(place.path().join("mount")).ok()?;
         let mut disk = Disk { place, mounted: false };
         File::create(disk.image()).ok()?.set_len(BYTES).ok()?;
-        let made = run("mkfs.ext4", &["-q", "-F"], &[&disk.image()]);
+        // The blocks of every disk of a machine's size. With the 1 KB that a small one gets,
+        // SQLite's way to make sure of the room of its shared memory, a byte a page, is not
+        // enough: the kernel ends the process when the disk is full (SIGBUS).
+        let made = run("mkfs.ext4", &["-q", "-F", "-b", "4096"], &[&disk.image()]);
         if made.is_err() || disk.try_mount().is_err() {
             return None;
         }
