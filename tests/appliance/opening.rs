@@ -328,7 +328,10 @@ fn a_source_that_hangs_takes_no_turn_of_another() {
         *count.lock().unwrap() += 1;
         Act::Hang
     });
-    let forepost = Forepost::start(Setup::with(&[hanging.source("slow"), well.source("quick")]));
+    // A search of a source waits for one of its places too, until a request that hangs is given up.
+    let key = "[[source.patient_key]]";
+    let slow = hanging.source("slow").replace(key, &format!("head_seconds = 3\n{key}"));
+    let forepost = Forepost::start(Setup::with(&[slow, well.source("quick")]));
     for (patient, seconds) in patients.iter().zip(0..) {
         forepost.accept(&patient.registration(26, seconds));
     }
