@@ -29,10 +29,15 @@ pub struct Disk {
 impl Disk {
     /// A new disk, mounted once for a try; `None` where the machine does not allow that.
     pub fn make() -> Option<Disk> {
+        Disk::of(BYTES)
+    }
+
+    /// One of so many bytes, of which the machine's own gives what is written.
+    pub fn of(bytes: u64) -> Option<Disk> {
         let place = tempfile::tempdir().ok()?;
         std::fs::create_dir(place.path().join("mount")).ok()?;
         let mut disk = Disk { place, mounted: false };
-        File::create(disk.image()).ok()?.set_len(BYTES).ok()?;
+        File::create(disk.image()).ok()?.set_len(bytes).ok()?;
         // The blocks of every disk of a machine's size. With the 1 KB that a small one gets,
         // SQLite's way to make sure of the room of its shared memory, a byte a page, is not
         // enough: the kernel ends the process when the disk is full (SIGBUS).
