@@ -204,17 +204,7 @@ fn studies_are_served_while_their_archive_is_gone_and_after_a_lost_index() {
         (!rows.is_empty()).then_some(rows)
     });
     assert_eq!(rows.expect("the index is made anew")[0]["0020000D"]["Value"][0], study.uid());
-    for object in study.objects() {
-        let target = format!(
-            "/dicom-web/studies/{}/series/{}/instances/{}",
-            study.uid(),
-            object.series,
-            object.sop
-        );
-        let reply = forepost.ask("GET", &target, &[("Accept", "application/dicom")], b"");
-        assert_eq!(reply.status, 200, "{target}");
-        assert!(reply.body == object.bytes, "{target}");
-    }
+    crate::stow::check_here(&forepost, &study);
     let verify = forepost.verb(&["cache", "verify", "--json"]);
     assert!(verify.status.success(), "{}", String::from_utf8_lossy(&verify.stdout));
 }
