@@ -10,9 +10,8 @@ import os
 import shutil
 import time
 
-from peers import Forepost, Orthanc, fresh, take
-from prefetch import SLICES, by_batches, ct
-from studies import registration
+from peers import take
+from prefetch import against
 
 
 def by_getscu(orthanc, study, folder):
@@ -31,10 +30,9 @@ def by_getscu(orthanc, study, folder):
     return seconds
 
 
-def by_forepost(options, orthanc, study, number):
-    """Seconds between the registration's commit and that of its plan's end."""
-    folder = fresh("dimse-ours")
-    source = f"""
+def source(orthanc):
+    """The configuration's table that leads to its DICOM door."""
+    return {"more": f"""
 [[source]]
 name = "region"
 kind = "dimse"
@@ -42,38 +40,9 @@ address = "127.0.0.1:{orthanc.dicom_port}"
 called_ae = "REGION"
 [[source.patient_key]]
 kind = "idCardNo"
-"""
-    os.sync()
-    with Forepost(options.binary, folder, more=source) as forepost:
-        forepost.register(registration(f"{number:012}", study.patient_id, study.name))
-        forepost.wait_settled(1)
-        plan = forepost.plans(1)[0]
-    if plan["state"] != "ready" or plan["have"] != study.slices:
-        raise SystemExit(f"bench: the study did not arrive: {plan}")
-    return (plan["ready_at_ms"] - plan["received_at_ms"]) / 1000
+"""}
 
 
 def run(rows, options):
     os.environ["TCP_NODELAY"] = "1"
-    study = ct()
-    files = [study.file(number) for number in range(SLICES)]
-    megabytes = sum(len(one) for one in files) / 1e6
-    folder = fresh("dimse-theirs")
-    with Orthanc() as orthanc:
-        orthanc.hold(study)
-        by_getscu(orthanc, study, folder)
-        rounds = iter(range(1, 1000))
-
-        def ours():
-            return megabytes / by_forepost(options, orthanc, study, next(rounds))
-
-        def theirs():
-            taken, written = by_getscu(orthanc, study, folder), by_batches(files, folder)
-            print(f"    getscu {megabytes / taken:.0f} MB/s, batches {megabytes / written:.0f} MB/s")
-            return megabytes / max(taken, written)
-
-        rows.compare("prefetch by C-GET of a CT of 500 slices, 262 MB, registration to ready",
-                     "MB/s", "the slower of getscu and synced batches", options.pairs, ours,
-                     theirs, 0.9)
-    shutil.rmtree(folder)
-    shutil.rmtree(fresh("dimse-ours"))
+    against(rows, options, "dimse", "prefetch by C-GET", "getscu", by_getscu, source)

@@ -53,11 +53,11 @@ def by_batches(files, folder):
     return time.monotonic() - began
 
 
-def by_forepost(options, orthanc, study, number):
-    """Seconds between the registration's commit and that of its plan's end."""
-    folder = fresh("prefetch-ours")
+def by_forepost(options, folder, study, number, **source):
+    """Seconds between the registration's commit and that of its plan's end; `source` says where
+    the study is, as `Forepost` takes it."""
     os.sync()
-    with Forepost(options.binary, folder, orthanc.address) as forepost:
+    with Forepost(options.binary, fresh(folder), **source) as forepost:
         forepost.register(registration(f"{number:012}", study.patient_id, study.name))
         forepost.wait_settled(1)
         plan = forepost.plans(1)[0]
@@ -66,25 +66,36 @@ def by_forepost(options, orthanc, study, number):
     return (plan["ready_at_ms"] - plan["received_at_ms"]) / 1000
 
 
-def run(rows, options):
+def against(rows, options, name, what, program, take_by, source_of):
+    """Compares the prefetch of a CT with the slower of a program that takes it by `take_by` and
+    the synced batches; `source_of` gives the source that an Orthanc is."""
     study = ct()
     files = [study.file(number) for number in range(SLICES)]
     megabytes = sum(len(one) for one in files) / 1e6
-    folder = fresh("prefetch-theirs")
+    folder = fresh(f"{name}-theirs")
     with Orthanc() as orthanc:
         orthanc.hold(study)
-        by_curl(orthanc, study, folder)
+        take_by(orthanc, study, folder)
         rounds = iter(range(1, 1000))
 
         def ours():
-            return megabytes / by_forepost(options, orthanc, study, next(rounds))
+            seconds = by_forepost(options, f"{name}-ours", study, next(rounds),
+                                  **source_of(orthanc))
+            return megabytes / seconds
 
         def theirs():
-            taken, written = by_curl(orthanc, study, folder), by_batches(files, folder)
-            print(f"    curl {megabytes / taken:.0f} MB/s, batches {megabytes / written:.0f} MB/s")
+            taken, written = take_by(orthanc, study, folder), by_batches(files, folder)
+            print(f"    {program} {megabytes / taken:.0f} MB/s, "
+                  f"batches {megabytes / written:.0f} MB/s")
             return megabytes / max(taken, written)
 
-        rows.compare("prefetch of a CT of 500 slices, 262 MB, registration to ready", "MB/s",
-                     "the slower of curl and synced batches", options.pairs, ours, theirs, 0.9)
+        rows.compare(f"{what} of a CT of 500 slices, 262 MB, registration to ready", "MB/s",
+                     f"the slower of {program} and synced batches", options.pairs, ours, theirs,
+                     0.9)
     shutil.rmtree(folder)
-    shutil.rmtree(fresh("prefetch-ours"))
+    shutil.rmtree(fresh(f"{name}-ours"))
+
+
+def run(rows, options):
+    against(rows, options, "prefetch", "prefetch", "curl", by_curl,
+            lambda orthanc: {"source": orthanc.address})
