@@ -4,11 +4,13 @@
 //! Every object is the template with the numbers of its patient, study, series and instance put
 //! in, each as long as the one that it replaces, so that lengths stay true. Studies that are whole
 //! already are passed over: a fill that was broken off goes on. The last line of the output is
-//! JSON: instances filled by this call, and its seconds. Start at [`fill`].
+//! JSON: instances filled by this call, its seconds, and the seconds of each thousand in turn.
+//! Start at [`fill`].
 
 use std::error::Error;
 use std::path::Path;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
 use forepost_cache::{Cache, Uid};
@@ -38,13 +40,38 @@ fn main() -> Result<(), Failure> {
     let filled = fill(&cache, &template, studies.parse()?, instances.parse()?)?;
     cache.close()?;
     let seconds = began.elapsed().as_secs_f64();
-    println!("{{\"filled\":{filled},\"seconds\":{seconds:.3}}}");
+    let Filled { instances, thousands } = filled;
+    println!("{{\"filled\":{instances},\"seconds\":{seconds:.3},\"thousands\":{thousands:.4?}}}");
     Ok(())
 }
 
+/// What a fill did.
+struct Filled {
+    instances: u64,
+    /// Seconds that each thousand took, in turn; a study more or less.
+    thousands: Vec<f64>,
+}
+
 /// Spreads the instances evenly over the studies, and gives how many were missing.
-fn fill(cache: &Cache, template: &Template, studies: u32, instances: u64) -> Result<u64, Failure> {
-    let (next, filled) = (AtomicU32::new(0), AtomicU64::new(0));
+fn fill(
+    cache: &Cache,
+    template: &Template,
+    studies: u32,
+    instances: u64,
+) -> Result<Filled, Failure> {
+    let next = AtomicU32::new(0);
+    let filled = Mutex::new((0, Filled { instances: 0, thousands: Vec::new() }, Instant::now()));
+    let count = |new: u64| {
+        let mut filled = filled.lock().expect("nothing panics while it counts");
+        let (open, done, since) = &mut *filled;
+        *open += new;
+        done.instances += new;
+        if *open >= 1_000 {
+            // As if it had been a thousand: studies are counted whole.
+            done.thousands.push(since.elapsed().as_secs_f64() * 1_000.0 / *open as f64);
+            (*open, *since) = (0, Instant::now());
+        }
+    };
     let until = |study: u32| u64::from(study) * instances / u64::from(studies);
     let lane = || -> Result<(), Failure> {
         loop {
@@ -53,14 +80,14 @@ fn fill(cache: &Cache, template: &Template, studies: u32, instances: u64) -> Res
                 return Ok(());
             }
             let wanted = (until(study + 1) - until(study)) as u32;
-            filled.fetch_add(fill_study(cache, template, study, wanted)?, Ordering::Relaxed);
+            count(fill_study(cache, template, study, wanted)?);
         }
     };
     std::thread::scope(|scope| {
         let lanes: Vec<_> = (0..LANES).map(|_| scope.spawn(lane)).collect();
         lanes.into_iter().try_for_each(|lane| lane.join().map_err(|_| "a lane panicked")?)
     })?;
-    Ok(filled.into_inner())
+    Ok(filled.into_inner().expect("nothing panicked while it counted").1)
 }
 
 fn fill_study(cache: &Cache, template: &Template, study: u32, wanted: u32) -> Result<u64, Failure> {

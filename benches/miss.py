@@ -2,8 +2,8 @@
 
 A proxy of this bench stands between Forepost and Orthanc and notes when the first byte of the
 objects passes; the viewer notes when the first byte of its answer's body comes. Between the two
-lie the rest of the first image, its sync, its listing, and the look of who follows it. What the
-proxy costs counts against us.
+lie the rest of the first image and the judgement of its header. What the proxy costs counts
+against us.
 """
 
 import contextlib

@@ -99,6 +99,14 @@ struct Reader {
     asks: bool,
 }
 
+/// What is to be sent of.
+enum Opened {
+    /// A study that arrives: more of the scope may come.
+    Arriving(Opening),
+    /// Everything that the scope will ever hold is here; the study, where it was in memory.
+    Here(Option<Arc<Study>>),
+}
+
 /// An answer with what the log says of it.
 struct Answered {
     caller: String,
@@ -209,14 +217,13 @@ impl Server {
         Some(Reader { name: caller.name.clone(), asks: caller.ask_sources })
     }
 
-    /// Has what is not here fetched. Returns what is to be followed, unless everything that the
-    /// scope will ever hold is here: one instance is waited for.
-    async fn open(&self, scope: &Scope, reader: &Reader) -> Result<Option<Opening>, DicomwebError> {
-        let Some(prefetch) = &self.prefetch else { return Ok(None) };
+    /// Has what is not here fetched. One instance is waited for.
+    async fn open(&self, scope: &Scope, reader: &Reader) -> Result<Opened, DicomwebError> {
+        let Some(prefetch) = &self.prefetch else { return Ok(Opened::Here(None)) };
         let first = match (&scope.series, &scope.instance) {
             (Some(series), Some(sop)) => {
-                if self.is_here(&scope.study, sop).await? {
-                    return Ok(None);
+                if let Some(study) = self.study_with(&scope.study, sop).await? {
+                    return Ok(Opened::Here(Some(study)));
                 }
                 Some(model::Wanted::Instance(series.clone(), sop.clone()))
             }
@@ -224,16 +231,18 @@ impl Server {
             (None, _) => None,
         };
         let Some(mut opening) = prefetch.open(&scope.study, first, reader.asks).await? else {
-            return Ok(None);
+            return Ok(Opened::Here(None));
         };
-        let Some(sop) = &scope.instance else { return Ok(Some(opening)) };
+        let Some(sop) = &scope.instance else { return Ok(Opened::Arriving(opening)) };
         let arrives = async {
             let mut known = 0;
             loop {
                 match opening.more(known).await {
-                    Ok(study) if study.instance(sop).is_some() => return Ok(None),
+                    Ok(study) if study.instance(sop).is_some() => {
+                        return Ok(Opened::Here(Some(study)));
+                    }
                     Ok(study) => known = study.instances().len(),
-                    Err(Ended::Whole | Ended::Absent) => return Ok(None),
+                    Err(Ended::Whole | Ended::Absent) => return Ok(Opened::Here(None)),
                     Err(Ended::Broken { fault, blame }) => {
                         return Err(DicomwebError::Interrupted { fault, blame });
                     }
@@ -243,17 +252,21 @@ impl Server {
         tokio::time::timeout(FIRST_WAIT, arrives).await.map_err(|_| DicomwebError::NotYet)?
     }
 
-    async fn is_here(&self, study: &Uid, sop: &Uid) -> Result<bool, DicomwebError> {
+    /// The study, if it holds the instance.
+    async fn study_with(
+        &self,
+        study: &Uid,
+        sop: &Uid,
+    ) -> Result<Option<Arc<Study>>, DicomwebError> {
         let cache = self.lookup.cache();
-        if let Some(study) = cache.study_at_hand(study) {
-            return Ok(study.instance(sop).is_some());
-        }
-        let (cache, study, sop) = (cache.clone(), study.clone(), sop.clone());
-        let read = move || {
-            let study = cache.study(&study)?;
-            Ok(study.is_some_and(|study| study.instance(&sop).is_some()))
+        let here = match cache.study_at_hand(study) {
+            Some(study) => Some(study),
+            None => {
+                let (cache, study) = (cache.clone(), study.clone());
+                waiting(move || Ok(cache.study(&study)?)).await?
+            }
         };
-        waiting(read).await
+        Ok(here.filter(|study| study.instance(sop).is_some()))
     }
 
     /// What URLs of objects begin with.
@@ -304,14 +317,20 @@ impl Server {
     ) -> Result<Response<Body>, DicomwebError> {
         let media = accept::json(&parts.headers, accept_parameter(&parts.uri)?.as_deref())?;
         let (study, base) = (scope.study.clone(), self.base(parts));
-        if let Some(opening) = self.open(&scope, reader).await? {
-            let body = Follow::new(opening, scope, What::Metadata { base }).body().await?;
-            self.audit(reader, AccessKind::Metadata, study).await?;
-            return respond(parts, media, None, body);
-        }
+        let here = match self.open(&scope, reader).await? {
+            Opened::Arriving(opening) => {
+                let follow = Follow::new(opening, scope, What::Metadata { base });
+                let body = self.followed(follow, reader, AccessKind::Metadata, study).await?;
+                return respond(parts, media, None, body);
+            }
+            Opened::Here(here) => here,
+        };
         let server = Arc::clone(&self);
         let body = waiting(move || {
-            let snapshot = snapshot(server.lookup.cache(), &scope.study)?;
+            let snapshot = match here {
+                Some(study) => study,
+                None => snapshot(server.lookup.cache(), &scope.study)?,
+            };
             Metadata::open(select(snapshot, &scope, None)?, &base, Extent::WHOLE)
         });
         let body = body.await?;
@@ -340,20 +359,24 @@ impl Server {
         };
         let files = files(parts);
         let study = scope.study.clone();
-        let opening = self.open(&scope, reader).await?;
-        if let (Some(opening), Some(boundary)) = (opening, &boundary) {
-            let what = What::Objects { boundary: boundary.clone(), syntaxes, files };
-            let body = Follow::new(opening, scope, what).body().await?;
-            self.audit(reader, AccessKind::Retrieve, study).await?;
-            return respond(parts, &media, None, body);
-        }
+        let here = match (self.open(&scope, reader).await?, &boundary) {
+            (Opened::Arriving(opening), Some(boundary)) => {
+                let what = What::Objects { boundary: boundary.clone(), syntaxes, files };
+                let follow = Follow::new(opening, scope, what);
+                let body = self.followed(follow, reader, AccessKind::Retrieve, study).await?;
+                return respond(parts, &media, None, body);
+            }
+            (Opened::Here(here), _) => here,
+            // Only one instance leaves without an envelope, and that was waited for.
+            (Opened::Arriving(_), None) => None,
+        };
         let boundary = boundary.map(|text| Boundary { text, extent: Extent::WHOLE });
         let choose = move |snapshot| {
             let selection = select(snapshot, &scope, files)?;
             check_syntaxes(&selection, &syntaxes)?;
             Ok(Chosen { selection, boundary, media, within: None })
         };
-        self.send(parts, reader, study, |_| true, choose).await
+        self.send(parts, reader, (study, here), |_| true, choose).await
     }
 
     async fn pieces(
@@ -369,12 +392,15 @@ impl Server {
             // It means nothing elsewhere (RFC 9110, 14.2).
             headers.remove(header::RANGE);
         }
-        self.open(&scope, reader).await?;
+        let here = match self.open(&scope, reader).await? {
+            Opened::Here(here) => here,
+            Opened::Arriving(_) => None,
+        };
         let asked = Arc::new(Asked { scope, wanted, headers, parameter, files });
         let at_hand = |study: &Study| asked.at_hand(study);
         let chosen = Arc::clone(&asked);
         let choose = move |snapshot| frames::choose(&chosen, snapshot);
-        self.send(parts, reader, study, at_hand, choose).await
+        self.send(parts, reader, (study, here), at_hand, choose).await
     }
 
     /// Sends what is chosen of a study. What is in memory is sent from here: waking another thread
@@ -383,31 +409,21 @@ impl Server {
         self: Arc<Server>,
         parts: &Parts,
         reader: &Reader,
-        study: Uid,
+        (study, here): (Uid, Option<Arc<Study>>),
         at_hand: impl Fn(&Study) -> bool,
         choose: impl FnOnce(Arc<Study>) -> Result<Chosen, DicomwebError> + Send + 'static,
     ) -> Result<Response<Body>, DicomwebError> {
         let cache = self.lookup.cache();
-        let open = |chosen: Chosen| {
-            let Chosen { selection, boundary, media, within } = chosen;
-            Ok((Objects::open(selection, boundary)?, media, within))
-        };
-        let (body, media, within) = match cache.study_at_hand(&study).filter(|one| at_hand(one)) {
-            Some(snapshot) => {
-                let chosen = choose(snapshot)?;
-                match Part::open_at_once(&chosen.selection, 0)? {
-                    Some(first) => {
-                        let Chosen { selection, boundary, media, within } = chosen;
-                        (Objects::new(selection, boundary, first), media, within)
-                    }
-                    None => waiting(move || open(chosen)).await?,
-                }
-            }
+        let chosen = match here.or_else(|| cache.study_at_hand(&study)) {
+            Some(snapshot) if at_hand(&snapshot) => choose(snapshot)?,
+            Some(snapshot) => waiting(move || choose(snapshot)).await?,
             None => {
                 let (cache, study) = (cache.clone(), study.clone());
-                waiting(move || open(choose(snapshot(&cache, &study)?)?)).await?
+                waiting(move || choose(snapshot(&cache, &study)?)).await?
             }
         };
+        let Chosen { selection, boundary, media, within } = chosen;
+        let body = open_objects(selection, boundary).await?;
         self.audit(reader, AccessKind::Retrieve, study).await?;
         let length = body.bytes();
         let mut response = respond(parts, &media, Some(length), Body::new(body))?;
@@ -418,6 +434,22 @@ impl Server {
             response.headers_mut().insert(header::CONTENT_RANGE, value);
         }
         Ok(response)
+    }
+
+    /// The body of a study that arrives. That it was opened is written down while its first image
+    /// is waited for, so that the image does not wait for the ledger's disk: one that never came
+    /// stands in the audit, too.
+    async fn followed(
+        &self,
+        follow: Follow,
+        reader: &Reader,
+        kind: AccessKind,
+        study: Uid,
+    ) -> Result<Body, DicomwebError> {
+        let (body, audited) = tokio::join!(follow.body(), self.audit(reader, kind, study));
+        let body = body?;
+        audited?;
+        Ok(body)
     }
 
     async fn audit(
@@ -459,6 +491,17 @@ async fn waiting<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, DicomwebError> + Send + 'static,
 ) -> Result<T, DicomwebError> {
     spawn_blocking(work).await.map_err(|_| DicomwebError::Panicked)?
+}
+
+/// The body of what is selected; its first object is open, at once where the kernel has it.
+async fn open_objects(
+    selection: Selection,
+    boundary: Option<Boundary>,
+) -> Result<Objects, DicomwebError> {
+    match Part::open_at_once(&selection, 0)? {
+        Some(first) => Ok(Objects::new(selection, boundary, first)),
+        None => waiting(move || Objects::open(selection, boundary)).await,
+    }
 }
 
 /// What is whole of a study. May wait for the disk.

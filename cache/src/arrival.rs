@@ -7,6 +7,9 @@
 //! (deleted by the next arrival), an object without a record (overwritten by the next, or taken
 //! in by `rebuild`), or a torn record (cut off).
 //!
+//! Who follows an arrival sees its first batch ahead of that ([`Arrival::show`]): a doctor who
+//! waits for the first image does not wait for the disk as well. Nobody else sees it.
+//!
 //! While one batch is synced in the arrival's thread, the caller writes the next; the kernel is
 //! asked to begin writing back each object as soon as it is kept, so that a sync finds little
 //! left to do. A sync that fails is never retried: the arrival is dead (the kernel may have
@@ -171,6 +174,24 @@ impl Arrival {
         if idle && let Err(error) = self.send() {
             self.shared.fail(error);
         }
+    }
+
+    /// Shows what is kept to who follows the study ([`crate::Cache::study_ahead`]), before it is
+    /// durable. Only as long as nothing of this arrival went to the disk: from then on listing
+    /// follows closely, and a view of the whole study for every instance would cost more than it
+    /// saves. `false`: nothing is shown.
+    pub fn show(&mut self) -> Result<bool, CacheError> {
+        if self.writer.is_some() || self.batch.is_empty() {
+            return Ok(false);
+        }
+        let mut batch = Vec::with_capacity(self.batch.len());
+        for whole in &self.batch {
+            let file = whole.file.try_clone().map_err(CacheError::io("showing an object"))?;
+            batch.push((whole.arrived(records::Span::default()), file, whole.json.clone()));
+        }
+        let ahead = held(&self.shared.progress).study.ahead(batch);
+        self.cache.publish_ahead(&self.study, Arc::new(ahead));
+        Ok(true)
     }
 
     /// Waits until everything kept is durable and listed.
@@ -374,6 +395,11 @@ impl Whole {
         let pixels = pixels.is_kept().then_some(pixels);
         Whole { header, bytes, crc32, broken, data_set_at, json, pixels, file, temp }
     }
+
+    fn arrived(&self, span: records::Span) -> Arrived<'_> {
+        let Whole { header, bytes, crc32, pixels, .. } = self;
+        Arrived { header, bytes: *bytes, crc32: *crc32, pixels: pixels.as_ref(), span }
+    }
 }
 
 /// A file that is deleted when dropped while armed.
@@ -496,17 +522,8 @@ impl Disk {
             sync_parent(&self.folder).map_err(CacheError::io("syncing the studies folder"))?;
         }
         let spans = self.append(&records, &batch).inspect_err(|_| self.cut_back(&records))?;
-        let arrived: Vec<Arrived> = batch
-            .iter()
-            .zip(spans)
-            .map(|(Whole { header, bytes, crc32, pixels, .. }, span)| Arrived {
-                header,
-                bytes: *bytes,
-                crc32: *crc32,
-                pixels: pixels.as_ref(),
-                span,
-            })
-            .collect();
+        let arrived: Vec<Arrived> =
+            batch.iter().zip(spans).map(|(whole, span)| whole.arrived(span)).collect();
         let study = Arc::new(before.extended(&arrived, &records, self.end));
         self.cache.publish(&self.study, Some(before), &study, true);
         Ok(study)

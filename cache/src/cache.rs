@@ -186,6 +186,13 @@ impl Cache {
         }
     }
 
+    /// A study that arrives, with instances that are whole and not durable yet: for who follows
+    /// it, and for nobody else, since a power cut takes them back. `None`: nothing is ahead of the
+    /// disk.
+    pub fn study_ahead(&self, study: &Uid) -> Option<Arc<Study>> {
+        self.inner.opened().ahead.get(study).cloned()
+    }
+
     /// A study's row.
     pub fn row(&self, study: &Uid) -> Option<Arc<StudyRow>> {
         if let Some(row) = self.inner.read_rows().get(study) {
@@ -324,6 +331,8 @@ pub(crate) enum Claim {
 #[derive(Default)]
 pub(crate) struct Opened {
     claims: HashMap<Uid, Claim>,
+    /// Studies that arrive, as they will be when what is on its way to the disk is there.
+    ahead: HashMap<Uid, Arc<Study>>,
     kept: HashMap<Uid, (Arc<Study>, u64)>,
     kept_bytes: usize,
     /// Every snapshot that somebody may hold.
@@ -495,6 +504,7 @@ impl Inner {
         let mut opened = self.opened();
         opened.make_stale(study);
         opened.claims.remove(study);
+        opened.ahead.remove(study);
         match last {
             Some(last) if last.some_row().is_some() => opened.keep(study, last),
             _ => opened.forget(study),
@@ -526,11 +536,19 @@ impl Inner {
             let mut opened = self.opened();
             opened.lend(uid, study);
             opened.claims.insert(uid.clone(), Claim::Arriving(study.clone()));
+            opened.ahead.remove(uid);
         }
         // Without the lock, since sled may wait for the disk: the claim keeps removals away.
         if rows {
             self.put_rows(before, study);
         }
+    }
+
+    /// Shows who follows an arrival what is not durable yet.
+    pub(crate) fn publish_ahead(&self, uid: &Uid, study: Arc<Study>) {
+        let mut opened = self.opened();
+        opened.lend(uid, &study);
+        opened.ahead.insert(uid.clone(), study);
     }
 
     fn put_rows(&self, before: Option<&Study>, study: &Study) {

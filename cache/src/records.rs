@@ -56,7 +56,7 @@ pub(crate) fn raise_version(file: &File) -> std::io::Result<bool> {
 }
 
 /// Where a record lies in its file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Span {
     /// Offset of the record's length field.
     pub(crate) at: u64,

@@ -4,7 +4,7 @@
 //! keeps the records file open, so that metadata can be read even after the study was removed;
 //! objects are opened by name and are then gone.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ffi::CString;
 use std::fs::File;
 use std::io;
@@ -73,6 +73,15 @@ pub struct Study {
     by_sop: OnceLock<Vec<u32>>,
     extent: Extent,
     suspects: Arc<Suspects>,
+    /// Its instances that are not durable yet; empty but for [`Study::ahead`].
+    ahead: HashMap<Uid, Ahead>,
+}
+
+/// What the disk does not hold for good yet: whoever has it open reads it whatever becomes of it.
+#[derive(Debug)]
+struct Ahead {
+    file: File,
+    json: Vec<u8>,
 }
 
 /// Studies of which a reader found something other than recorded, until somebody looks.
@@ -140,6 +149,24 @@ impl Study {
 
     /// The study after a batch became durable.
     pub(crate) fn extended(&self, batch: &[Arrived], records: &Arc<File>, extent: u64) -> Study {
+        let mut study = self.with(batch, Some(records.clone()));
+        study.extent = Extent { whole: extent, file: extent };
+        study
+    }
+
+    /// The study as it will be once a batch is durable, for who cannot wait for that: each instance
+    /// with its open file and its DICOM JSON.
+    pub(crate) fn ahead(&self, batch: Vec<(Arrived, File, Vec<u8>)>) -> Study {
+        let mut ahead = HashMap::with_capacity(batch.len());
+        let mut arrived = Vec::with_capacity(batch.len());
+        for (one, file, json) in batch {
+            ahead.insert(one.header.sop.clone(), Ahead { file, json });
+            arrived.push(one);
+        }
+        Study { ahead, ..self.with(&arrived, self.records.clone()) }
+    }
+
+    fn with(&self, batch: &[Arrived], records: Option<Arc<File>>) -> Study {
         let mut building = Building {
             row: self.row.as_deref().cloned(),
             series: self.series.clone(),
@@ -150,8 +177,7 @@ impl Study {
         for arrived in batch {
             building.add(arrived);
         }
-        let mut study = building.finish(self.folder.clone(), Some(records.clone()));
-        study.extent = Extent { whole: extent, file: extent };
+        let mut study = building.finish(self.folder.clone(), records);
         study.suspects = self.suspects.clone();
         study
     }
@@ -235,6 +261,10 @@ impl Study {
             self.suspects.add(&self.row().study);
             CacheError::RecordDamaged { study: self.row().study.clone() }
         };
+        if let Some(ahead) = self.ahead.get(&instance.sop) {
+            out.extend_from_slice(&ahead.json);
+            return Ok(());
+        }
         let file = self.records.as_ref().ok_or_else(damaged)?;
         let start = out.len();
         match records::read_json(file, instance.span, out) {
@@ -268,6 +298,9 @@ impl Study {
 
     /// Opens the Part 10 file of an instance, its size compared with the record.
     pub fn object(&self, instance: &Instance) -> Result<File, CacheError> {
+        if let Some(file) = self.object_ahead(instance)? {
+            return Ok(file);
+        }
         match File::open(self.folder.join(object_name(&instance.sop))) {
             Ok(file) => self.checked(instance, file),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -275,6 +308,12 @@ impl Study {
             }
             Err(error) => Err(CacheError::io("opening an object")(error)),
         }
+    }
+
+    fn object_ahead(&self, instance: &Instance) -> Result<Option<File>, CacheError> {
+        let ahead = self.ahead.get(&instance.sop);
+        let file = ahead.map(|ahead| ahead.file.try_clone()).transpose();
+        file.map_err(CacheError::io("opening an object"))
     }
 
     /// The file, if it has the size that its record says.
@@ -296,6 +335,9 @@ impl Study {
     /// The same, if the kernel knows the file already: never waits for the disk. `None`: it does
     /// not, or is too old to tell (Linux 5.12).
     pub fn object_at_once(&self, instance: &Instance) -> Result<Option<File>, CacheError> {
+        if let Some(file) = self.object_ahead(instance)? {
+            return Ok(Some(file));
+        }
         let path = self.folder.join(object_name(&instance.sop));
         let Ok(path) = CString::new(path.into_os_string().into_vec()) else { return Ok(None) };
         // SAFETY: zeroes are a valid `open_how`: no flags, no mode, no way of resolving.
@@ -441,6 +483,7 @@ impl Building {
             by_sop: OnceLock::new(),
             extent: Extent { whole: 0, file: 0 },
             suspects: Arc::default(),
+            ahead: HashMap::new(),
         }
     }
 }

@@ -16,10 +16,10 @@ use http_body_util::BodyExt;
 use super::accept::Syntaxes;
 use super::limits::FIRST_WAIT;
 use super::metadata::Metadata;
-use super::objects::{Boundary, Content, Extent, Objects, Selection, closing};
+use super::objects::{Boundary, Content, Extent, Selection, closing};
 use super::reply::DicomwebError;
 use super::target::{Level, Scope};
-use super::{check_syntaxes, waiting};
+use super::{check_syntaxes, open_objects, waiting};
 use crate::fault::Blame;
 use crate::http::Files;
 use crate::prefetch::{Ended, Opening};
@@ -157,8 +157,7 @@ impl Follow {
                     Selection { study, places, files: files.clone(), content: Content::Objects };
                 check_syntaxes(&selection, syntaxes)?;
                 let boundary = Boundary { text: boundary.clone(), extent };
-                let open = move || Objects::open(selection, Some(boundary));
-                Ok(Body::new(waiting(open).await?))
+                Ok(Body::new(open_objects(selection, Some(boundary)).await?))
             }
             What::Metadata { base } => {
                 let (base, content) = (base.clone(), Content::Objects);

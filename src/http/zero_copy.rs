@@ -213,7 +213,11 @@ impl Mapped {
         const PAGE: usize = 4_096;
         let end = offset.saturating_add(bytes).min(self.bytes);
         let from = offset.min(end) / PAGE * PAGE;
-        let mut pages = vec![0_u8; (end - from).div_ceil(PAGE)];
+        let wanted = (end - from).div_ceil(PAGE);
+        if let Some(cached) = pages_cached(&self.file, from, end - from) {
+            return cached >= wanted as u64;
+        }
+        let mut pages = vec![0_u8; wanted];
         // SAFETY: the addresses are of the mapping, `pages` has a byte for each of its pages; on
         // machines with larger pages the call fails or writes fewer.
         let asked = unsafe {
@@ -231,6 +235,23 @@ impl Drop for Mapped {
         // SAFETY: the mapping was made with this length, and nothing refers to it any more.
         unsafe { libc::munmap(self.at.as_ptr().cast(), self.bytes) };
     }
+}
+
+/// How many pages of a range of a file the kernel holds (cachestat(2), Linux 6.5). It counts runs
+/// of pages where mincore(2) looks at each, which was a fifteenth of the time of an answer; a page
+/// that is being read counts, too. `None`: this kernel cannot tell.
+fn pages_cached(file: &File, offset: usize, bytes: usize) -> Option<u64> {
+    /// The number is the same on every architecture.
+    const CACHESTAT: libc::c_long = 451;
+    let range = [offset as u64, bytes as u64];
+    // In the cache, dirty, being written, evicted, recently evicted.
+    let mut pages = [0_u64; 5];
+    // SAFETY: the descriptor is open; the arrays are laid out as the call's two structures and
+    // outlive it.
+    let asked = unsafe {
+        libc::syscall(CACHESTAT, file.as_raw_fd(), range.as_ptr(), pages.as_mut_ptr(), 0)
+    };
+    (asked == 0).then_some(pages[0])
 }
 
 struct Owner(Arc<Mapped>);

@@ -131,6 +131,9 @@ impl Keeper {
             return Ok(());
         }
         self.arrival.keep(whole).map_err(fault_of)?;
+        if self.fetching.followed() && self.arrival.show().map_err(fault_of)? {
+            self.fetching.grew();
+        }
         Ok(())
     }
 

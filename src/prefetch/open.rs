@@ -1,13 +1,14 @@
 //! A study that somebody opens before it is here.
 //!
 //! For: a doctor whose patient was never registered, or came earlier than planned. Always holds:
-//! however many open a study, it is fetched once; who opened it reads what is listed as it arrives
+//! however many open a study, it is fetched once; who opened it reads what is whole as it arrives
 //! and is told how it ended, so that an answer cut short never looks whole; a slow reader holds
 //! nothing up, because readers follow the cache and not the source; sources are asked for a study
 //! that nobody registered only for those who may, a bounded number at a time, and not again for a
-//! while when none has it. Refused: an answer made of bytes that are not durable yet; a fetch that
-//! ends with its last reader, which a page that is loaded again would begin anew.
-//! Start at [`Prefetch::open`].
+//! while when none has it. What a reader gets may not be durable yet (docs/decisions/0004): a
+//! power cut takes it from the cache, and nobody was promised it. Refused: a fetch that ends
+//! with its last reader, which a page that is loaded again would begin anew. Start at
+//! [`Prefetch::open`].
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -73,6 +74,11 @@ impl Fetching {
     /// What a follower wants before all else.
     pub fn next_first(&self) -> Option<Wanted> {
         lock(&self.first).pop_front()
+    }
+
+    /// Wakes the followers: something is here that was not.
+    pub fn grew(&self) {
+        self.ended.send_modify(|_| {});
     }
 
     /// Where it was begun, if it was.
@@ -189,14 +195,16 @@ impl Drop for Opening {
 }
 
 impl Opening {
-    /// Waits until more than `known` instances of the study are listed: `Ok`, or until its fetch
-    /// has ended without more: `Err`.
+    /// Waits until more than `known` instances of the study are here, listed or on their way to it:
+    /// `Ok`, or until its fetch has ended without more: `Err`.
     pub async fn more(&mut self, known: usize) -> Result<Arc<Study>, Ended> {
         let grown = |study: &Arc<Study>| study.instances().len() > known;
         loop {
             // Read before the cache is looked at: what was listed at the end is seen.
             let ended = self.ended.borrow().clone();
-            if let Some(study) = self.cache.study_at_hand(&self.study).filter(grown) {
+            let listed = self.cache.study_at_hand(&self.study).filter(grown);
+            let here = listed.or_else(|| self.cache.study_ahead(&self.study).filter(grown));
+            if let Some(study) = here {
                 return Ok(study);
             }
             if let Some(ended) = ended {
