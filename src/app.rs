@@ -137,16 +137,20 @@ impl App {
         let cache = Cache::open(&config.cache)?;
         let prefetch = build::prefetch_flow(&config, &ledger, &cache)?;
         let delivery = build::start_delivery(&ledger, &config.deliveries)?;
-        let taking = build::taking(&mut config, &ledger, &prefetch, &delivery)?;
+        let taking = build::taking(&mut config, &ledger, &cache, &prefetch, &delivery)?;
         let views = build::view_parts(&mut config, &ledger, &taking)?;
         let asked = build::dictionary_sources(std::mem::take(&mut config.dictionary_sources))?;
         let callers = Callers::new(std::mem::take(&mut config.callers));
         let numbers = std::mem::take(&mut config.patient_numbers);
         let lookup = Lookup::new(ledger.clone(), cache.clone(), numbers);
         let storage = build::storage(&config, &ledger, &cache, &prefetch);
+        let stop = CancellationToken::new();
+        let doctors =
+            build::workstations(&mut config, &ledger, &cache, callers.clone(), &taking, &stop);
         let images = build::images(lookup, &prefetch, callers.clone(), &storage);
         let cloud = build::cloud_zone(callers.clone(), taking.dictionary.clone());
-        let hospital = build::hospital_zone(&mut config, callers, &taking).merge(images);
+        let hospital =
+            build::hospital_zone(&mut config, callers, &taking).merge(images).merge(doctors);
         let console = console::router(Arc::new(Console {
             ledger: ledger.clone(),
             cache: cache.clone(),
@@ -161,7 +165,6 @@ impl App {
         if hospital_at == (None, None) {
             return Err(StartError::NoHospitalZone);
         }
-        let stop = CancellationToken::new();
         let doors = bound.serve(&stop);
         let dictionary = taking.dictionary;
         let keys = Intake::clone(&taking.intake);
@@ -170,6 +173,7 @@ impl App {
             settling: tokio::spawn(Arc::clone(&storage).run()),
             polling: tokio::spawn(dictionary.run(asked, clock::now, stop.clone())),
             keys: tokio::spawn(keys.keep_keys(clock::now)),
+            notices: tokio::spawn(taking.notices.run()),
             delivering: tokio::spawn(Arc::clone(&delivery).run()),
             views: Views::start(views),
             prefetch,
@@ -215,6 +219,7 @@ struct Flows {
     delivery: Arc<Delivery>,
     delivering: JoinHandle<()>,
     keys: JoinHandle<()>,
+    notices: JoinHandle<()>,
     polling: JoinHandle<()>,
 }
 
@@ -226,6 +231,8 @@ impl Flows {
         doors.wait().await;
         // It may end anywhere: each plan is taken up by one commit.
         self.keys.abort();
+        // It only rings: what was found stands in the ledger.
+        self.notices.abort();
         self.storage.stop();
         self.delivery.stop();
         let flows = [

@@ -4,6 +4,7 @@
 //! the body said, because bodies hold personal data.
 
 pub mod json;
+pub mod login;
 pub mod multipart;
 pub mod sheet;
 pub mod time;

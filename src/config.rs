@@ -77,6 +77,10 @@ pub struct Config {
     pub databases: Vec<DatabaseOptions>,
     /// Their views.
     pub views: Vec<ViewOptions>,
+    /// Where a study opens in a viewer; `{study}` stands for its UID.
+    pub viewer: Option<String>,
+    /// Proxies between workstations and us whose `X-Forwarded-For` is believed.
+    pub proxies: Vec<IpNet>,
 }
 
 /// A zone's listeners.
@@ -141,13 +145,7 @@ impl Config {
         if !callers.iter().flat_map(|caller| &caller.hospitals).all(served) {
             root.mistake("caller.hospitals", "no [[hospital]] has one of these codes");
         }
-        let sources: Vec<SourceOptions> =
-            root.sections("source").into_iter().map(|one| sources::take(one, &callers)).collect();
-        for (at, source) in sources.iter().enumerate() {
-            if sources[..at].iter().any(|before| before.name() == source.name()) {
-                root.mistake("source.name", &format!("`{}` is there twice", source.name()));
-            }
-        }
+        let sources = take_sources(&mut root, &callers);
         let names = sources.iter().map(|source| source.name().to_owned()).collect();
         let (rules, grace_ms) = take_prefetch(root.section("prefetch"), own, names);
         let (marks, stay_ms) = take_eviction(root.section("eviction"));
@@ -160,6 +158,7 @@ impl Config {
         let deliveries = deliveries::take(&mut root, insured_only, offset);
         let (shrink_percent_max, dictionary_sources) = dictionaries::take(&mut root, &hospitals);
         let (databases, views) = views::take(&mut root);
+        let (viewer, proxies) = take_workstation(root.section("workstation"));
         let config = Config {
             cache: root.path("cache").unwrap_or_else(|| data.join("cache")),
             data,
@@ -183,6 +182,8 @@ impl Config {
             dictionary_sources,
             databases,
             views,
+            viewer,
+            proxies,
         };
         root.end();
         config
@@ -193,6 +194,17 @@ fn take_hospital(section: &mut Section<'_>) -> (Hospital, Vec<String>) {
     let code = section.text("code").unwrap_or_else(|| section.missing("code"));
     let mode = if section.flag("strict").unwrap_or(false) { Mode::Strict } else { Mode::Lenient };
     (Hospital { code, mode }, section.texts("names").unwrap_or_default())
+}
+
+fn take_sources(root: &mut Section<'_>, callers: &[Caller]) -> Vec<SourceOptions> {
+    let sources: Vec<SourceOptions> =
+        root.sections("source").into_iter().map(|one| sources::take(one, callers)).collect();
+    for (at, source) in sources.iter().enumerate() {
+        if sources[..at].iter().any(|before| before.name() == source.name()) {
+            root.mistake("source.name", &format!("`{}` is there twice", source.name()));
+        }
+    }
+    sources
 }
 
 fn take_offset(root: &mut Section<'_>) -> UtcOffset {
@@ -232,6 +244,7 @@ fn take_caller(mut section: Section<'_>) -> Caller {
         images: section.flag("images").unwrap_or(false),
         ask_sources: section.flag("ask_sources").unwrap_or(false),
         store: section.flag("store").unwrap_or(false),
+        logins: section.flag("logins").unwrap_or(false),
         dictionaries: section.flag("dictionaries").unwrap_or(false),
         hospitals: section.texts("hospitals").unwrap_or_default(),
         success_code: take_success_code(&mut section),
@@ -294,6 +307,17 @@ fn take_eviction(mut section: Section<'_>) -> (Marks, i64) {
     let stay_days = section.number("stay_days", 1, 3_650).unwrap_or(STAY_DAYS_DEFAULT);
     section.end();
     (marks, stay_days * 86_400_000)
+}
+
+fn take_workstation(mut section: Section<'_>) -> (Option<String>, Vec<IpNet>) {
+    let viewer = section.text("viewer");
+    let address = |text: &String| text.starts_with("http://") || text.starts_with("https://");
+    if viewer.as_ref().is_some_and(|text| !address(text) || !text.contains("{study}")) {
+        section.mistake("viewer", "expected an http or https address with `{study}` in it");
+    }
+    let proxies = section.nets("proxies");
+    section.end();
+    (viewer, proxies)
 }
 
 fn take_patient_numbers(root: &mut Section<'_>) -> Vec<IdentifierKind> {

@@ -22,12 +22,14 @@ mod evidence;
 mod fetches;
 mod keys;
 mod mappings;
+mod notices;
 mod ordered;
 mod plans;
 mod pushed;
 mod queue;
 mod registrations;
 mod schema;
+mod sessions;
 mod settlements;
 mod sm2_keys;
 mod stored;
@@ -54,6 +56,7 @@ pub use evidence::{Chain, Evidence};
 pub use fetches::{ClaimedFetch, FetchEnd, Judged, Want};
 pub use keys::{KeyFault, load_or_make as load_or_make_keys};
 pub use mappings::{MappingShown, StandardCode};
+pub use notices::{NewNotice, Notice};
 pub use ordered::{Call, Ordered};
 pub use plans::{
     ClaimedPlan, Considered, FetchShown, PlanShown, SearchEnd, SearchShown, Settled, StudyShown,
@@ -61,6 +64,7 @@ pub use plans::{
 pub use pushed::{Awaited, Push, PushEnd, UnmatchedShown};
 use queue::Turn;
 pub use registrations::{Arriving, LinkedStudy, Registered, Waiting};
+pub use sessions::{Digest, Session};
 pub use settlements::KeptSettlement;
 pub use sm2_keys::{NamedSm2Key, Sm2KeyFault, load_sm2_keys, make_sm2_key};
 pub use views::{ParkedRow, ParkedShown, ViewPoll, ViewShown};

@@ -25,6 +25,7 @@ pub mod dictionary;
 pub mod intake;
 pub mod lookup;
 pub mod mapping;
+pub mod notice;
 pub mod onward;
 pub mod prefetch;
 pub mod settlement;
@@ -37,6 +38,7 @@ pub mod dicomweb;
 pub mod http;
 pub mod upstream;
 pub mod views;
+pub mod workstation;
 
 // Floor 5, roof.
 pub mod app;

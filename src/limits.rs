@@ -161,6 +161,43 @@ pub const QIDO_RESULTS_MAX: usize = 5_000;
 /// Callers, studies and minutes remembered so that the audit holds one row of each.
 pub const AUDIT_SEEN_MAX: usize = 16_384;
 
+/// Bytes of a login's text: a dozen short fields, one of them a number under SM2 in hexadecimal.
+pub const LOGIN_BYTES_MAX: usize = 4_096;
+
+/// Fields of a login; the document names eleven.
+pub const LOGIN_FIELDS_MAX: usize = 32;
+
+/// Milliseconds for which the one-time code of a login opens a window: the HIS opens it at once.
+pub const CODE_MS: i64 = 120_000;
+
+/// Milliseconds after which a session ends that nobody ended: a long shift.
+pub const SESSION_MS_MAX: i64 = 16 * 3_600_000;
+
+/// Sessions of one account at a time: a consulting room, a ward, an office.
+pub const SESSIONS_OF_USER_MAX: usize = 8;
+
+/// Plans of one patient that a notice shows the studies of.
+pub const NOTICE_PLANS_MAX: usize = 8;
+
+/// Studies that a notice shows.
+pub const NOTICE_STUDIES_MAX: usize = 200;
+
+/// Notices that a window lists: a day of an out-patient doctor has some eighty patients.
+pub const NOTICES_SHOWN_MAX: usize = 100;
+
+/// Streams of notices that are open at once.
+pub const STREAMS_MAX: usize = 1_000;
+
+/// Milliseconds between two signs of life on a stream of notices; proxies drop what is silent for
+/// a minute.
+pub const STREAM_SIGN_MS: u64 = 15_000;
+
+/// Plans that have moved on and whose windows are not told yet; beyond it all windows look again.
+pub const PLANS_MOVED_MAX: usize = 1_024;
+
+/// Milliseconds for which a doctor who opened a patient may open the patient's studies.
+pub const OPENED_PATIENT_MS: i64 = 12 * 3_600_000;
+
 /// Milliseconds for which an ordered examination is remembered: it is made within days, an MR
 /// within weeks of its order.
 pub const ORDERED_MS: i64 = 30 * 86_400_000;

@@ -32,7 +32,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use forepost_cache::{Cache, Uid};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, broadcast};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -40,7 +40,8 @@ use crate::breaker::{Breaker, Permit};
 use crate::fault::{Fault, Retry};
 use crate::ledger::{Awaited, ClaimedFetch, Ledger, LedgerError};
 use crate::limits::{
-    FETCHES_ALL_MAX, FETCHES_MAX, OPENED_FETCHES_MAX, RETRY_MS_MAX, RETRY_MS_MIN, SEARCHES_MAX,
+    FETCHES_ALL_MAX, FETCHES_MAX, OPENED_FETCHES_MAX, PLANS_MOVED_MAX, RETRY_MS_MAX, RETRY_MS_MIN,
+    SEARCHES_MAX,
 };
 use crate::model::{Registration, Time, UtcOffset};
 use choice::Rules;
@@ -49,6 +50,7 @@ use eviction::Marks;
 use open::{Fetching, Openings};
 
 pub use open::{Ended, Opening};
+pub use score::is_same_examination;
 pub use source::{KnownAs, Lane, PatientKey, Piece, Source, Transform, Work};
 
 /// Milliseconds between two looks at the ledger while work is due but cannot start.
@@ -89,6 +91,8 @@ pub struct Prefetch {
     openings: Openings,
     breakers: Mutex<HashMap<String, Breaker>>,
     held_back: AtomicBool,
+    /// Plans whose search or fetch has settled.
+    moved: broadcast::Sender<i64>,
 }
 
 impl Prefetch {
@@ -103,6 +107,7 @@ impl Prefetch {
             openings: Openings::new(),
             breakers: Mutex::default(),
             held_back: AtomicBool::new(false),
+            moved: broadcast::Sender::new(PLANS_MOVED_MAX),
         })
     }
 
@@ -126,6 +131,11 @@ impl Prefetch {
     /// Searches and fetches under way.
     pub fn under_way(&self) -> usize {
         lock(&self.searching).len() + self.openings.begun()
+    }
+
+    /// Plans of which more is known than before, from now on.
+    pub fn moved(&self) -> broadcast::Receiver<i64> {
+        self.moved.subscribe()
     }
 
     /// Says that the ledger has something new.

@@ -57,9 +57,13 @@ mod pushing;
 mod queue;
 #[path = "appliance/register.rs"]
 mod register;
+#[path = "appliance/screens.rs"]
+mod screens;
 #[path = "appliance/simulate.rs"]
 mod simulate;
 #[path = "appliance/stow.rs"]
 mod stow;
 #[path = "appliance/views.rs"]
 mod views;
+#[path = "appliance/workstation.rs"]
+mod workstation;

@@ -32,6 +32,7 @@ const FLOORS: [&[&str]; 6] = [
         "archive",
         "dictionary",
         "mapping",
+        "notice",
         "prefetch",
         "delivery",
         "relay",
@@ -52,6 +53,8 @@ const SIDEWAYS: &[(&[&str], &[&str])] = &[
     (&["storage"], &["prefetch"]),
     // An archive is called by the protocol that it speaks.
     (&["upstream"], &["dicom"]),
+    // A patient who is opened is registered, searched for, and what is ordered is read.
+    (&["notice"], &["intake", "prefetch", "mapping"]),
     // What goes on to somebody else is opened by the same keys as what stays.
     (&["onward"], &["intake"]),
     (&["catalog"], &["codec"]),

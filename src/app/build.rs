@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use forepost_cache::Cache;
+use tokio_util::sync::CancellationToken;
 
 use super::{StartError, sm2_folder};
 use crate::clock;
@@ -16,12 +17,14 @@ use crate::intake::{Intake, Opener};
 use crate::ledger::Ledger;
 use crate::lookup::Lookup;
 use crate::model::DictionaryKind;
+use crate::notice::Notices;
 use crate::onward::Onward;
 use crate::prefetch::{Parts, Prefetch, Source};
 use crate::settlement::Settlements;
 use crate::storage::{self, PushSource, Storage};
 use crate::upstream::{DicomwebSource, DictionaryOptions, DictionarySource, DimseSource, Platform};
 use crate::views::{self, Dictionaries, Registrations, Served, Settled, Taker};
+use crate::workstation::{self, Workstations};
 
 /// The configured sources.
 pub(super) fn sources(
@@ -179,16 +182,18 @@ pub(super) struct Taking {
     pub settlements: Arc<Settlements>,
     pub onward: Arc<Onward>,
     pub dictionary: Dictionary,
+    pub notices: Arc<Notices>,
 }
 
 /// Builds them over an open ledger.
 pub(super) fn taking(
     config: &mut Config,
     ledger: &Ledger,
+    cache: &Cache,
     prefetch: &Arc<Prefetch>,
     delivery: &Delivery,
 ) -> Result<Taking, StartError> {
-    let intake = intake(config, ledger, prefetch)?;
+    let intake = Arc::new(intake(config, ledger, prefetch)?);
     let deliveries = &config.deliveries;
     let settlements = Settlements {
         ledger: ledger.clone(),
@@ -205,7 +210,8 @@ pub(super) fn taking(
         calls: Default::default(),
     };
     Ok(Taking {
-        intake: Arc::new(intake),
+        notices: Arc::new(Notices::new(Arc::clone(&intake), cache.clone())),
+        intake,
         settlements: Arc::new(settlements),
         onward: Arc::new(onward),
         dictionary: dictionary_flow(config, ledger.clone()),
@@ -222,6 +228,30 @@ pub(super) fn hospital_zone(config: &mut Config, callers: Callers, taking: &Taki
         settlements: Arc::clone(&taking.settlements),
         settled_at_field: config.deliveries.settled_at_field.take(),
         onward: Arc::clone(&taking.onward),
+        notices: Arc::clone(&taking.notices),
+        clock: clock::now,
+    }))
+}
+
+/// What doctors see.
+pub(super) fn workstations(
+    config: &mut Config,
+    ledger: &Ledger,
+    cache: &Cache,
+    callers: Callers,
+    taking: &Taking,
+    stop: &CancellationToken,
+) -> Router {
+    workstation::router(Arc::new(Workstations {
+        ledger: ledger.clone(),
+        notices: Arc::clone(&taking.notices),
+        cache: cache.clone(),
+        opener: Arc::clone(&taking.intake.sm2),
+        callers,
+        hospitals: config.hospitals.iter().map(|one| one.code.clone()).collect(),
+        proxies: std::mem::take(&mut config.proxies),
+        viewer: config.viewer.take(),
+        stop: stop.clone(),
         clock: clock::now,
     }))
 }

@@ -506,6 +506,7 @@ async fn only_callers_that_may_see_images_are_answered() {
         images,
         ask_sources: false,
         store: false,
+        logins: false,
         dictionaries: false,
         hospitals: Vec::new(),
         success_code: None,

@@ -32,6 +32,8 @@ pub struct Caller {
     pub ask_sources: bool,
     /// Whether it may put images here.
     pub store: bool,
+    /// Whether it may log doctors in.
+    pub logins: bool,
     /// Whether it may read dictionaries, in the cloud zone.
     pub dictionaries: bool,
     /// The hospitals of which it may read; empty means all.
@@ -100,6 +102,7 @@ mod tests {
             images: false,
             ask_sources: false,
             store: false,
+            logins: false,
             dictionaries: false,
             hospitals: Vec::new(),
             success_code: None,

@@ -23,6 +23,7 @@ use crate::limits::{
     BATCH_RECORDS_MAX, BODY_BYTES_MAX, BODY_WAIT_MS, JSON_DEPTH_MAX, JSON_NODES_MAX,
 };
 use crate::model::Time;
+use crate::notice::Notices;
 use crate::onward::Onward;
 use crate::settlement::{self, Arrived, Settlements};
 
@@ -57,6 +58,8 @@ pub struct HospitalDoor {
     pub settled_at_field: Option<String>,
     /// What goes on to a platform as it is.
     pub onward: Arc<Onward>,
+    /// Doctors who are told.
+    pub notices: Arc<Notices>,
     /// The machine's clock.
     pub clock: fn() -> Time,
 }
@@ -187,12 +190,17 @@ impl HospitalDoor {
         now: Time,
     ) -> Result<(), LedgerError> {
         let mut calls = Vec::with_capacity(records.len());
+        let mut told = Vec::with_capacity(records.len());
         for (_, Checked { record, .. }) in records {
             let onward = self.onward.call(interface, &record, caller, now).await;
+            told.push(record.clone());
             calls.push((record, onward));
         }
         let goes_on = calls.iter().any(|(_, onward)| !onward.is_empty());
         self.intake.called(interface.id, calls, caller, now).await?;
+        for record in &told {
+            self.notices.called(interface.id, record, caller, now).await?;
+        }
         if goes_on {
             self.onward.bell.ring();
         }

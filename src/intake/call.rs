@@ -8,7 +8,9 @@
 use super::Intake;
 use crate::catalog::Record;
 use crate::ledger::{Call, LedgerError};
-use crate::model::{Identifier, IdentifierKind, NewDelivery, Time};
+use crate::model::{
+    Department, Identifier, IdentifierKind, NewDelivery, PatientType, Registration, Time, VisitKey,
+};
 
 /// An examination is ordered.
 pub const ORDER: &str = "ic-check-again";
@@ -55,6 +57,39 @@ impl Intake {
             self.prefetch.wake();
         }
         Ok(())
+    }
+
+    /// The patient of a call, as if a visit to `department` began now: one a day, so that the
+    /// sources are asked again on another. `None`: the call has no number that can be read.
+    pub async fn visit(
+        &self,
+        record: &Record,
+        sender: &str,
+        department: Department,
+        now: Time,
+    ) -> Option<Registration> {
+        let identifiers = self.numbers(record, sender).await;
+        let text = |name: &str| record.text(name).unwrap_or_default();
+        let number = match record.text("idCardNo") {
+            Some(text) => self.id_number(text, Some(sender)).await,
+            None => None,
+        };
+        let key = identifiers.first()?;
+        let day = now.wall(self.offset).date();
+        let visit = format!("opened {} {} {day}", key.kind.name(), key.value());
+        Some(Registration {
+            hospital: text("hospitalld").to_owned(),
+            visit: VisitKey::outpatient(&visit)?,
+            person: self.person(record, number.as_ref(), now),
+            identifiers,
+            id_card_unread: None,
+            patient_type: PatientType::from_code(text("patientType")),
+            visit_at: Some(now),
+            department,
+            cancelled: false,
+            seen: false,
+            discharged_at: None,
+        })
     }
 
     async fn numbers(&self, record: &Record, sender: &str) -> Vec<Identifier> {

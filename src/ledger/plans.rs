@@ -337,7 +337,7 @@ impl Ledger {
         Ok(ClaimedPlan { id, registration, unanswered, answered, found, chosen, begun })
     }
 
-    fn studies_shown(
+    pub(super) fn studies_shown(
         &self,
         connection: &Connection,
         id: i64,

@@ -25,6 +25,7 @@ const MIGRATIONS: &[&[&str]] = &[
     ],
     &[super::evictions::MIGRATION],
     &[super::pushed::TABLES],
+    &[super::sessions::TABLES, super::notices::TABLES],
 ];
 
 /// The oldest version whose programs read what this one writes.

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::LedgerError;
 use crate::model::{
-    Department, FoundStudy, Identifier, IdentifierKind, PatientType, Person, Place, Registration,
-    Sex, Time, VisitKey,
+    Department, Doctor, FoundStudy, Identifier, IdentifierKind, PatientType, Person, Place,
+    Registration, Sex, Time, VisitKey,
 };
 
 /// A registration as version 1 writes it.
@@ -149,6 +149,50 @@ pub(super) fn study_from(uid: &str, bytes: &[u8]) -> Result<FoundStudy, LedgerEr
         accession_issuer: stored.accession_issuer,
         instances: stored.instances,
     })
+}
+
+/// What is personal of a doctor as version 1 writes it; the rest stands in columns.
+#[derive(Serialize, Deserialize)]
+struct StoredDoctor {
+    v: u8,
+    name: String,
+    kind: String,
+    code: String,
+    id_number: String,
+}
+
+pub(super) fn doctor_bytes(doctor: &Doctor) -> Vec<u8> {
+    let Doctor { name, kind, code, id_number, .. } = doctor.clone();
+    let stored = StoredDoctor { v: 1, name, kind, code, id_number };
+    serde_json::to_vec(&stored).expect("strings and numbers are JSON")
+}
+
+/// The columns of the session are the caller's to fill in.
+pub(super) fn doctor_from(bytes: &[u8]) -> Result<Doctor, LedgerError> {
+    let stored: StoredDoctor =
+        serde_json::from_slice(bytes).map_err(|_| LedgerError::Unreadable { what: "doctor" })?;
+    let (hospital, user, department, department_code) = Default::default();
+    let StoredDoctor { v: _, name, kind, code, id_number } = stored;
+    Ok(Doctor { hospital, user, name, department, department_code, kind, code, id_number })
+}
+
+/// What is personal of a notice as version 1 writes it.
+#[derive(Serialize, Deserialize)]
+struct StoredNotice {
+    v: u8,
+    patient: String,
+    exams: Vec<(String, String)>,
+}
+
+pub(super) fn notice_bytes(patient: &str, exams: &[(String, String)]) -> Vec<u8> {
+    let stored = StoredNotice { v: 1, patient: patient.to_owned(), exams: exams.to_vec() };
+    serde_json::to_vec(&stored).expect("strings are JSON")
+}
+
+pub(super) fn notice_from(bytes: &[u8]) -> Result<(String, Vec<(String, String)>), LedgerError> {
+    let stored: StoredNotice =
+        serde_json::from_slice(bytes).map_err(|_| LedgerError::Unreadable { what: "notice" })?;
+    Ok((stored.patient, stored.exams))
 }
 
 #[cfg(test)]

@@ -135,6 +135,7 @@ impl Prefetch {
         let plans =
             self.parts.ledger.settle_fetch(study.to_owned(), have, bytes, end, judged, now).await?;
         for (plan, settled) in plans {
+            let _ = self.moved.send(plan);
             if settled.state == PlanState::Ready && settled.new {
                 note_ready(plan, settled.lead_ms);
             }

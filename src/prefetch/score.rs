@@ -260,6 +260,15 @@ fn ordered_modality(study: &FoundStudy, wanted: &[Standard], weights: &Weights) 
     Some(term(DEPARTMENT, points, words))
 }
 
+/// Whether a study is the examination that is ordered, made elsewhere: of its modality, and showing
+/// a part of the body that it will show.
+pub fn is_same_examination(study: &FoundStudy, ordered: &Standard) -> bool {
+    let wanted = regions(&ordered.body_part);
+    let shown = shown_regions(study);
+    modalities(study).contains(&ordered.modality)
+        && shown.iter().any(|region| *region == Whole || wanted.contains(region))
+}
+
 /// The regions that a study shows, by its body part and its description.
 fn shown_regions(study: &FoundStudy) -> Vec<Region> {
     let mut shown = regions(&study.body_part);

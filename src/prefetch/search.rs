@@ -74,6 +74,8 @@ impl Prefetch {
             state = settled.state.name();
             "plan searched"
         );
+        // Nobody may be listening.
+        let _ = self.moved.send(plan.id);
         if settled.state == PlanState::Ready && settled.new {
             note_ready(plan.id, settled.lead_ms);
         }

@@ -3,6 +3,7 @@
 //! in a folder of its own, and is ended by its own process id.
 
 pub mod archive;
+pub mod browser;
 pub mod cloud;
 pub mod databases;
 pub mod evidence;
@@ -15,6 +16,7 @@ pub mod platform;
 pub mod programs;
 pub mod setup;
 pub mod study;
+pub mod window;
 
 use std::time::{Duration, Instant};
 

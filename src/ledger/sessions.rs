@@ -1,0 +1,256 @@
+//! Sessions of doctors at their workstations.
+//!
+//! A session begins with the HIS's word that a doctor logged in. It has a window once somebody
+//! shows the one-time code that the login made; from then on the window's secret is the session.
+//! Both stand here as SHA-256 only. A session ends by the HIS's logout, by the window's own, when
+//! another doctor takes the browser over, or by its age; a restart ends none.
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::writer::Writing;
+use super::{Ledger, LedgerError, audit, stored};
+use crate::limits::{CODE_MS, SESSION_MS_MAX, SESSIONS_OF_USER_MAX};
+use crate::model::{Doctor, Time};
+use crate::seal::Keys;
+
+pub(super) const TABLES: &str = "
+CREATE TABLE session(
+  id INTEGER PRIMARY KEY,
+  hospital TEXT NOT NULL,
+  user TEXT NOT NULL,                -- hisUserId, an account
+  department TEXT NOT NULL,
+  department_code TEXT NOT NULL,
+  sealed BLOB NOT NULL,              -- StoredDoctor as JSON
+  code BLOB,                         -- SHA-256 of the one-time code, until it is shown
+  window BLOB,                       -- SHA-256 of the window's secret
+  address TEXT NOT NULL DEFAULT '',  -- from which the window was opened
+  mac TEXT NOT NULL,                 -- as the launcher reported it
+  began_at INTEGER NOT NULL,
+  ended_at INTEGER,
+  ended_by TEXT
+) STRICT;
+CREATE UNIQUE INDEX session_code ON session(code) WHERE code IS NOT NULL;
+CREATE UNIQUE INDEX session_window ON session(window) WHERE window IS NOT NULL;
+CREATE INDEX session_open ON session(hospital, user) WHERE ended_at IS NULL;
+";
+
+/// SHA-256 of a code or of a window's secret.
+pub type Digest = [u8; 32];
+
+/// A session that goes on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Session {
+    /// Its number.
+    pub id: i64,
+    /// Whose it is.
+    pub doctor: Doctor,
+    /// From which address its window was opened; empty before that.
+    pub address: String,
+    /// What the launcher reported; empty where none did.
+    pub mac: String,
+}
+
+const COLUMNS: &str = "id, hospital, user, department, department_code, sealed, address, mac";
+
+impl Ledger {
+    /// A doctor logged in. The code is good for one window within [`CODE_MS`]. Of more sessions
+    /// than [`SESSIONS_OF_USER_MAX`] of one account the oldest end.
+    pub async fn begin_session(
+        &self,
+        doctor: Doctor,
+        code: Digest,
+        mac: String,
+        now: Time,
+    ) -> Result<i64, LedgerError> {
+        self.commit_first(move |writing| {
+            let connection = writing.connection;
+            connection
+                .prepare_cached(
+                    "INSERT INTO session(hospital, user, department, department_code, sealed,
+                       code, mac, began_at) VALUES(?1, ?2, ?3, ?4, x'', ?5, ?6, ?7)",
+                )?
+                .execute(params![
+                    doctor.hospital,
+                    doctor.user,
+                    doctor.department,
+                    doctor.department_code,
+                    code,
+                    mac,
+                    now.0
+                ])?;
+            let id = connection.last_insert_rowid();
+            let sealed = writing.keys.seal("session.sealed", id, &stored::doctor_bytes(&doctor));
+            connection
+                .prepare_cached("UPDATE session SET sealed = ?2 WHERE id = ?1")?
+                .execute(params![id, sealed])?;
+            connection
+                .prepare_cached(
+                    "UPDATE session SET ended_at = ?3, ended_by = 'too many', code = NULL
+                     WHERE hospital = ?1 AND user = ?2 AND ended_at IS NULL AND id NOT IN
+                       (SELECT id FROM session WHERE hospital = ?1 AND user = ?2
+                          AND ended_at IS NULL ORDER BY id DESC LIMIT ?4)",
+                )?
+                .execute(params![
+                    doctor.hospital,
+                    doctor.user,
+                    now.0,
+                    SESSIONS_OF_USER_MAX as i64
+                ])?;
+            record(writing, "doctor logged in", &doctor.user, id, now)?;
+            Ok(id)
+        })
+        .await
+    }
+
+    /// A window shows the code: from now on `window` is the session's secret. The session whose
+    /// secret the same browser held before, `former`, ends. `None`: no such code, or it was shown
+    /// before, or too late.
+    pub async fn open_window(
+        &self,
+        code: Digest,
+        window: Digest,
+        former: Option<Digest>,
+        address: String,
+        now: Time,
+    ) -> Result<Option<Session>, LedgerError> {
+        self.commit_first(move |writing| {
+            let connection = writing.connection;
+            let id: Option<i64> = connection
+                .prepare_cached(
+                    "UPDATE session SET code = NULL, window = ?2, address = ?3
+                     WHERE code = ?1 AND ended_at IS NULL AND began_at >= ?4 RETURNING id",
+                )?
+                .query_row(params![code, window, address, now.0 - CODE_MS], |row| row.get(0))
+                .optional()?;
+            let Some(id) = id else { return Ok(None) };
+            if let Some(former) = former {
+                connection
+                    .prepare_cached(
+                        "UPDATE session SET ended_at = ?2, ended_by = 'taken over', window = NULL
+                         WHERE window = ?1 AND ended_at IS NULL",
+                    )?
+                    .execute(params![former, now.0])?;
+            }
+            let session = load(connection, writing.keys, id)?;
+            record(writing, "window opened", &session.doctor.user, id, now)?;
+            Ok(Some(session))
+        })
+        .await
+    }
+
+    /// The session of a window's secret, as long as it goes on.
+    pub fn session_of(&self, window: &Digest, now: Time) -> Result<Option<Session>, LedgerError> {
+        self.read(|connection| {
+            let sql = format!(
+                "SELECT {COLUMNS} FROM session
+                 WHERE window = ?1 AND ended_at IS NULL AND began_at >= ?2"
+            );
+            let mut statement = connection.prepare_cached(&sql)?;
+            let mut rows = statement.query(params![window, now.0 - SESSION_MS_MAX])?;
+            rows.next()?.map(|row| session(row, self.keys())).transpose()
+        })
+    }
+
+    /// The sessions of an account that have a window.
+    pub fn windows_of(
+        &self,
+        hospital: &str,
+        user: &str,
+        now: Time,
+    ) -> Result<Vec<Session>, LedgerError> {
+        self.read(|connection| {
+            let sql = format!(
+                "SELECT {COLUMNS} FROM session WHERE hospital = ?1 AND user = ?2
+                   AND ended_at IS NULL AND window IS NOT NULL AND began_at >= ?3 ORDER BY id"
+            );
+            let mut statement = connection.prepare_cached(&sql)?;
+            let mut rows = statement.query(params![hospital, user, now.0 - SESSION_MS_MAX])?;
+            let mut sessions = Vec::new();
+            while let Some(row) = rows.next()? {
+                sessions.push(session(row, self.keys())?);
+            }
+            Ok(sessions)
+        })
+    }
+
+    /// The HIS says that a doctor logged out, from `address`: the sessions whose windows were
+    /// opened there end; where none was, all of the account. Returns them.
+    pub async fn log_out(
+        &self,
+        hospital: String,
+        user: String,
+        address: String,
+        now: Time,
+    ) -> Result<Vec<i64>, LedgerError> {
+        self.commit_first(move |writing| {
+            let mut end = writing.connection.prepare_cached(
+                "UPDATE session SET ended_at = ?4, ended_by = 'logout', code = NULL, window = NULL
+                 WHERE hospital = ?1 AND user = ?2 AND ended_at IS NULL
+                   AND (?3 IS NULL OR address = ?3) RETURNING id",
+            )?;
+            let mut ended = Vec::new();
+            for address in [Some(&address), None] {
+                if ended.is_empty() {
+                    let rows =
+                        end.query_map(params![hospital, user, address, now.0], |row| row.get(0))?;
+                    ended = rows.collect::<Result<Vec<i64>, _>>()?;
+                }
+            }
+            for id in &ended {
+                record(writing, "doctor logged out", &user, *id, now)?;
+            }
+            Ok(ended)
+        })
+        .await
+    }
+
+    /// A window logs itself out.
+    pub async fn close_window(&self, session: Session, now: Time) -> Result<(), LedgerError> {
+        self.commit_first(move |writing| {
+            writing
+                .connection
+                .prepare_cached(
+                    "UPDATE session SET ended_at = ?2, ended_by = 'window', window = NULL
+                     WHERE id = ?1 AND ended_at IS NULL",
+                )?
+                .execute(params![session.id, now.0])?;
+            record(writing, "doctor logged out", &session.doctor.user, session.id, now)
+        })
+        .await
+    }
+}
+
+/// Who did it is the account with the number of its session, which holds name and number.
+fn record(
+    writing: &Writing<'_>,
+    kind: &str,
+    user: &str,
+    session: i64,
+    now: Time,
+) -> Result<(), LedgerError> {
+    audit::record(writing.connection, kind, &who(user, session), None, None, now)
+}
+
+/// How the audit names a doctor.
+pub(super) fn who(user: &str, session: i64) -> String {
+    format!("doctor {user} session {session}")
+}
+
+fn load(connection: &Connection, keys: &Keys, id: i64) -> Result<Session, LedgerError> {
+    let sql = format!("SELECT {COLUMNS} FROM session WHERE id = ?1");
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut rows = statement.query([id])?;
+    let row = rows.next()?.ok_or(LedgerError::Unreadable { what: "session" })?;
+    session(row, keys)
+}
+
+fn session(row: &Row<'_>, keys: &Keys) -> Result<Session, LedgerError> {
+    let (id, sealed): (i64, Vec<u8>) = (row.get(0)?, row.get(5)?);
+    let opened = keys.open("session.sealed", id, &sealed)?;
+    let mut doctor = stored::doctor_from(&opened)?;
+    doctor.hospital = row.get(1)?;
+    doctor.user = row.get(2)?;
+    doctor.department = row.get(3)?;
+    doctor.department_code = row.get(4)?;
+    Ok(Session { id, doctor, address: row.get(6)?, mac: row.get(7)? })
+}

@@ -1,0 +1,154 @@
+//! The workstation zone of the hospital: doctors are logged in, told, and shown what was made
+//! elsewhere (imaging cloud's document, 3.1 to 3.3).
+//!
+//! For: the doctor, and the HIS that logs the doctor in. Always holds: what is shown is shown to
+//! the session whose secret the browser holds, and to nobody else; a session sees the patients that
+//! it or its account's list was told of within [`OPENED_PATIENT_MS`]; who was shown a patient or a
+//! study stands in the audit before the answer leaves; nothing is kept by the browser but the
+//! session's cookie, which no script reads; no page loads anything from elsewhere. On the wire:
+//! `/hrball/` as the document has it, and pages below `/workstation/` that any browser of the last
+//! ten years shows. Refused: a framework, which those browsers would not run; the secret in an
+//! address, where histories keep it. Start at [`router`]; `login` is the HIS's door, `access` says
+//! whose a request is, `events` tells, `pages` shows, `setup` is what a workstation is given.
+
+mod access;
+mod events;
+mod html;
+mod login;
+mod pages;
+mod setup;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::routing::{get, post};
+use forepost_cache::Cache;
+use http::{HeaderValue, Response, StatusCode, header};
+use ipnet::IpNet;
+use tokio_util::sync::CancellationToken;
+
+use crate::http::{Callers, bare};
+use crate::intake::Opener;
+use crate::ledger::{Ledger, LedgerError};
+use crate::model::Time;
+use crate::notice::Notices;
+
+/// What stands behind the door.
+pub struct Workstations {
+    /// The disk of record.
+    pub ledger: Ledger,
+    /// Who is told of what.
+    pub notices: Arc<Notices>,
+    /// What is here of a study.
+    pub cache: Cache,
+    /// Opens identity numbers under SM2.
+    pub opener: Arc<Opener>,
+    /// Who may log doctors in.
+    pub callers: Callers,
+    /// The codes of the hospitals served.
+    pub hospitals: Vec<String>,
+    /// Proxies whose `X-Forwarded-For` is believed.
+    pub proxies: Vec<IpNet>,
+    /// Where a study opens in a viewer; `{study}` stands for its UID.
+    pub viewer: Option<String>,
+    /// Ends the streams.
+    pub stop: CancellationToken,
+    /// The machine's clock.
+    pub clock: fn() -> Time,
+}
+
+/// Its answers.
+pub fn router(workstations: Arc<Workstations>) -> Router {
+    Router::new()
+        .route("/hrball", get(login::answer))
+        .route("/hrball/", get(login::answer))
+        .route("/workstation", get(pages::window))
+        .route("/workstation/", get(pages::window))
+        .route("/workstation/window.js", get(pages::script))
+        .route("/workstation/window.css", get(pages::style))
+        .route("/workstation/events", get(events::answer))
+        .route("/workstation/patient/{notice}", get(pages::patient))
+        .route("/workstation/study/{notice}/{study}", get(pages::study))
+        .route("/workstation/fetch/{notice}/{study}", post(pages::fetch))
+        .route("/workstation/acknowledge/{notice}", post(pages::acknowledge))
+        .route("/workstation/logout", post(pages::log_out))
+        .route("/workstation/setup", get(setup::page))
+        .route("/workstation/setup.reg", get(setup::windows))
+        .route("/workstation/setup.desktop", get(setup::linux))
+        .with_state(workstations)
+}
+
+/// Why a page is not shown.
+#[derive(Debug, thiserror::Error)]
+enum Refusal {
+    /// No session: it has ended, or the code was shown before.
+    #[error("no session")]
+    NoSession,
+    /// The patient was not opened by this session, or too long ago.
+    #[error("not this session's patient")]
+    NotOpened,
+    /// Another site's page asks.
+    #[error("asked by another site")]
+    Foreign,
+    /// The disk.
+    #[error("ledger: {0}")]
+    Ledger(#[from] LedgerError),
+    /// A task panicked.
+    #[error("a task of the pages panicked")]
+    Panicked,
+}
+
+impl Refusal {
+    fn status(&self) -> StatusCode {
+        match self {
+            Refusal::NoSession => StatusCode::UNAUTHORIZED,
+            Refusal::NotOpened | Refusal::Foreign => StatusCode::FORBIDDEN,
+            Refusal::Ledger(_) | Refusal::Panicked => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+}
+
+/// What every answer to a browser carries: nothing is kept, nothing is loaded from elsewhere,
+/// nobody frames it.
+fn guarded(mut response: Response<Body>) -> Response<Body> {
+    const HEADERS: [(header::HeaderName, &str); 5] = [
+        (header::CACHE_CONTROL, "no-store"),
+        (
+            header::CONTENT_SECURITY_POLICY,
+            "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
+             form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
+        ),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (header::REFERRER_POLICY, "no-referrer"),
+    ];
+    for (name, value) in HEADERS {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+/// An answer of 200 with a body of that type.
+fn respond(media: &'static str, body: impl Into<Body>) -> Response<Body> {
+    let mut response = Response::new(body.into());
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
+    guarded(response)
+}
+
+/// 303 to an address of ours.
+fn see(address: &str) -> Response<Body> {
+    let mut response = bare(StatusCode::SEE_OTHER);
+    if let Ok(address) = HeaderValue::from_str(address) {
+        response.headers_mut().insert(header::LOCATION, address);
+    }
+    guarded(response)
+}
+
+/// Does what may wait for the disk on a thread that may.
+async fn waiting<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, LedgerError> + Send + 'static,
+) -> Result<T, Refusal> {
+    let done = tokio::task::spawn_blocking(work).await.map_err(|_| Refusal::Panicked)?;
+    Ok(done?)
+}

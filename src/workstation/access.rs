@@ -1,0 +1,140 @@
+//! Whose a request is: the secret in its cookie, and the address that it comes from.
+
+use std::net::IpAddr;
+
+use aws_lc_rs::{digest, rand};
+use http::request::Parts;
+use http::{HeaderMap, header};
+use ipnet::IpNet;
+
+use super::{Refusal, Workstations};
+use crate::http::Peer;
+use crate::ledger::{Digest, Session};
+
+/// The cookie that holds a window's secret. It ends with the browser.
+pub(super) const COOKIE: &str = "forepost_window";
+
+/// A code or a secret: 128 random bits in hexadecimal. `None`: the machine has no randomness.
+pub(super) fn secret() -> Option<String> {
+    let mut random = [0_u8; 16];
+    rand::fill(&mut random).ok()?;
+    Some(hex::encode(random))
+}
+
+/// What is kept of it.
+pub(super) fn hashed(secret: &str) -> Digest {
+    let mut hash = Digest::default();
+    hash.copy_from_slice(digest::digest(&digest::SHA256, secret.as_bytes()).as_ref());
+    hash
+}
+
+/// The secret that the browser shows.
+pub(super) fn shown(headers: &HeaderMap) -> Option<Digest> {
+    let cookies = headers.get_all(header::COOKIE);
+    let texts = cookies.iter().filter_map(|value| value.to_str().ok());
+    let mut pairs = texts.flat_map(|text| text.split(';')).filter_map(|pair| pair.split_once('='));
+    let (_, secret) = pairs.find(|(name, _)| name.trim() == COOKIE)?;
+    Some(hashed(secret.trim()))
+}
+
+/// The address of a workstation: the connection's, or what a proxy that is believed says.
+pub(super) fn address(parts: &Parts, proxies: &[IpNet]) -> Option<IpAddr> {
+    let peer = parts.extensions.get::<Peer>()?.0.to_canonical();
+    if !proxies.iter().any(|net| net.contains(&peer)) {
+        return Some(peer);
+    }
+    // Each proxy appends; what stands before the last believed one may be anybody's words.
+    let named: Vec<&str> = parts
+        .headers
+        .get_all("x-forwarded-for")
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|text| text.split(','))
+        .collect();
+    for text in named.iter().rev() {
+        let named = text.trim().parse::<IpAddr>().ok()?.to_canonical();
+        if !proxies.iter().any(|net| net.contains(&named)) {
+            return Some(named);
+        }
+    }
+    Some(peer)
+}
+
+impl Workstations {
+    /// The session of a request that a page of ours made.
+    pub(super) fn session(&self, parts: &Parts) -> Result<Session, Refusal> {
+        let site = parts.headers.get("sec-fetch-site").and_then(|value| value.to_str().ok());
+        if site.is_some_and(|site| site != "same-origin" && site != "none") || foreign(parts) {
+            return Err(Refusal::Foreign);
+        }
+        let window = shown(&parts.headers).ok_or(Refusal::NoSession)?;
+        self.ledger.session_of(&window, (self.clock)())?.ok_or(Refusal::NoSession)
+    }
+}
+
+/// Whether the request names another origin than the host that it is sent to.
+fn foreign(parts: &Parts) -> bool {
+    let Some(origin) = parts.headers.get(header::ORIGIN) else { return false };
+    let host = parts.headers.get(header::HOST).and_then(|value| value.to_str().ok());
+    let host = parts.uri.authority().map(|one| one.as_str()).or(host);
+    let named = origin.to_str().ok().and_then(|text| text.split_once("://"));
+    named.map(|(_, host)| host) != host
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+
+    fn parts(peer: &str, headers: &[(&str, &str)]) -> Parts {
+        let mut request = Request::builder();
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let mut parts = request.body(()).unwrap().into_parts().0;
+        parts.extensions.insert(Peer(peer.parse().unwrap()));
+        parts
+    }
+
+    #[test]
+    fn only_a_proxy_that_is_believed_says_where_a_workstation_is() {
+        let proxies = ["10.0.0.1/32".parse().unwrap(), "10.0.0.2/32".parse().unwrap()];
+        let named = "X-Forwarded-For";
+        for (peer, header, expected) in [
+            ("192.0.2.1", "203.0.113.9", "192.0.2.1"),
+            ("10.0.0.1", "192.0.2.7", "192.0.2.7"),
+            ("::ffff:10.0.0.1", "192.0.2.7", "192.0.2.7"),
+            ("10.0.0.1", "203.0.113.9, 192.0.2.7, 10.0.0.2", "192.0.2.7"),
+        ] {
+            let got = address(&parts(peer, &[(named, header)]), &proxies).unwrap();
+            assert_eq!(got.to_string(), expected, "{peer} {header}");
+        }
+        assert_eq!(address(&parts("10.0.0.1", &[(named, "nonsense")]), &proxies), None);
+        let bare = address(&parts("10.0.0.1", &[]), &proxies).unwrap();
+        assert_eq!(bare.to_string(), "10.0.0.1");
+    }
+
+    #[test]
+    fn another_origin_is_told() {
+        let host = ("Host", "front:8080");
+        for (origin, expected) in [
+            ("http://front:8080", false),
+            ("https://front:8080", false),
+            ("http://front", true),
+            ("http://evil.example", true),
+            ("null", true),
+        ] {
+            assert_eq!(foreign(&parts("192.0.2.1", &[host, ("Origin", origin)])), expected);
+        }
+        assert!(!foreign(&parts("192.0.2.1", &[host])));
+    }
+
+    #[test]
+    fn the_secret_is_found_among_other_cookies() {
+        let found = |text: &str| shown(&parts("192.0.2.1", &[("Cookie", text)]).headers);
+        assert_eq!(found("a=b; forepost_window=cafe; c=d"), Some(hashed("cafe")));
+        assert_eq!(found("forepost=1; other_forepost_window=cafe"), None);
+        assert_ne!(secret(), secret());
+    }
+}

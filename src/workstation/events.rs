@@ -1,0 +1,173 @@
+//! The stream of notices to one window (server-sent events, HTML Living Standard 9.2).
+//!
+//! A stream begins with everything that is told, so that a window that was cut off misses nothing;
+//! each notice carries its number, by which the window knows what it has. After that only what
+//! changes is sent.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::State;
+use bytes::Bytes;
+use futures_util::stream;
+use http::request::Parts;
+use http::{Request, Response, StatusCode};
+use serde_json::json;
+use tokio::sync::watch;
+
+use super::html::masked;
+use super::pages::{refused, words};
+use super::{Refusal, Workstations, respond, waiting};
+use crate::http::bare;
+use crate::ledger::Session;
+use crate::limits::STREAM_SIGN_MS;
+use crate::notice::{NoticeShown, Progress};
+
+pub(super) async fn answer(
+    State(workstations): State<Arc<Workstations>>,
+    request: Request<Body>,
+) -> Response<Body> {
+    let (parts, _) = request.into_parts();
+    match open(workstations, &parts) {
+        Ok(Some(stream)) => {
+            let bytes = stream::unfold(stream, |mut stream| async move {
+                let bytes = stream.next().await?;
+                Some((Ok::<_, std::convert::Infallible>(bytes), stream))
+            });
+            respond("text/event-stream;charset=UTF-8", Body::from_stream(bytes))
+        }
+        Ok(None) => bare(StatusCode::SERVICE_UNAVAILABLE),
+        Err(refusal) => refused(&refusal, &parts),
+    }
+}
+
+fn open(workstations: Arc<Workstations>, parts: &Parts) -> Result<Option<Stream>, Refusal> {
+    let session = workstations.session(parts)?;
+    let Some(bell) = workstations.notices.listen(session.id) else { return Ok(None) };
+    Ok(Some(Stream {
+        workstations,
+        session,
+        bell,
+        sent: HashMap::new(),
+        begun: false,
+        over: false,
+    }))
+}
+
+struct Stream {
+    workstations: Arc<Workstations>,
+    session: Session,
+    bell: watch::Receiver<u64>,
+    /// What was last sent of each notice.
+    sent: HashMap<i64, String>,
+    begun: bool,
+    over: bool,
+}
+
+impl Stream {
+    /// The next piece; `None` when the stream is over.
+    async fn next(&mut self) -> Option<Bytes> {
+        if self.over {
+            return None;
+        }
+        if !self.begun {
+            self.begun = true;
+            return Some(self.news().await.unwrap_or_default());
+        }
+        loop {
+            let sign = Duration::from_millis(STREAM_SIGN_MS);
+            let rung = tokio::select! {
+                rung = tokio::time::timeout(sign, self.bell.changed()) => rung,
+                () = self.workstations.stop.cancelled() => return None,
+            };
+            match rung {
+                Ok(Ok(())) => {
+                    if let Some(news) = self.news().await {
+                        return Some(news);
+                    }
+                }
+                Ok(Err(_)) => return Some(self.end()),
+                Err(_) => return Some(self.sign().await),
+            }
+        }
+    }
+
+    /// Says that the session is over.
+    fn end(&mut self) -> Bytes {
+        self.over = true;
+        Bytes::from_static(b"event: ended\ndata: {}\n\n")
+    }
+
+    /// A sign of life, unless the session has come of age.
+    async fn sign(&mut self) -> Bytes {
+        let (workstations, session) = (Arc::clone(&self.workstations), self.session.clone());
+        let doctor = session.doctor;
+        let goes_on = waiting(move || {
+            let now = (workstations.clock)();
+            workstations.ledger.windows_of(&doctor.hospital, &doctor.user, now)
+        });
+        match goes_on.await {
+            Ok(windows) if windows.iter().all(|one| one.id != self.session.id) => self.end(),
+            Ok(_) | Err(_) => Bytes::from_static(b": here\n\n"),
+        }
+    }
+
+    /// The notices that are told and differ from what was sent; on a fault of the disk nothing,
+    /// and the next look tries again.
+    async fn news(&mut self) -> Option<Bytes> {
+        let (workstations, session) = (Arc::clone(&self.workstations), self.session.clone());
+        let now = (workstations.clock)();
+        let read = waiting(move || workstations.notices.shown(&session, now)).await;
+        let notices = match read {
+            Ok(notices) => notices,
+            Err(error) => {
+                log::error!("reading notices: {error}");
+                return None;
+            }
+        };
+        let (mut news, mut new) = (String::new(), Vec::new());
+        // The oldest first, as they came.
+        for shown in notices.iter().rev().filter(|shown| shown.is_told()) {
+            let (id, text) = (shown.notice.id, told(shown));
+            if self.sent.get(&id) != Some(&text) {
+                news.push_str(&format!("id: {id}\nevent: notice\ndata: {text}\n\n"));
+                if self.sent.insert(id, text).is_none() && shown.notice.precise {
+                    new.push(id);
+                }
+            }
+        }
+        if news.is_empty() {
+            return None;
+        }
+        match self.workstations.ledger.note_shown(new, now).await {
+            Ok(new) => metrics::counter!("notices_shown_total").increment(new as u64),
+            Err(error) => log::error!("keeping what was shown: {error}"),
+        }
+        Some(news.into())
+    }
+}
+
+/// What a window is told: enough to decide whether to look, and no whole name.
+fn told(shown: &NoticeShown) -> String {
+    let NoticeShown { notice, studies } = shown;
+    let here = studies.iter().filter(|one| one.progress == Progress::Here).count();
+    let same = studies.iter().find(|one| one.same);
+    let newest = same.or_else(|| studies.iter().max_by_key(|one| &one.shown.study.study_date));
+    let exams: Vec<&str> = notice.exams.iter().map(|(_, name)| name.as_str()).collect();
+    json!({
+        "id": notice.id,
+        "kind": notice.kind.name(),
+        "at": notice.at.0,
+        "precise": notice.precise,
+        "acknowledged": notice.acknowledged_at.is_some(),
+        "patient": masked(&notice.patient),
+        "exams": exams,
+        "studies": studies.len(),
+        "here": here,
+        "same": studies.iter().filter(|one| one.same).count(),
+        "newest": newest.map(|one| words(&one.shown.study)),
+    })
+    .to_string()
+}

@@ -1,0 +1,134 @@
+//! Text for pages: escaped, masked, in the reader's language.
+
+use http::HeaderMap;
+use http::header::ACCEPT_LANGUAGE;
+
+/// A language of the pages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Language {
+    Chinese,
+    English,
+}
+
+impl Language {
+    /// What the browser prefers; Chinese unless that is another language.
+    pub(super) fn of(headers: &HeaderMap) -> Language {
+        let wanted = headers.get(ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
+        match wanted.map(|text| text.trim().to_ascii_lowercase()) {
+            Some(text) if !text.is_empty() && !text.starts_with("zh") && !text.starts_with('*') => {
+                Language::English
+            }
+            Some(_) | None => Language::Chinese,
+        }
+    }
+
+    /// Of two texts the one in this language.
+    pub(super) fn say(self, chinese: &'static str, english: &'static str) -> &'static str {
+        match self {
+            Language::Chinese => chinese,
+            Language::English => english,
+        }
+    }
+
+    /// The value of the attribute `lang`.
+    pub(super) fn tag(self) -> &'static str {
+        self.say("zh-CN", "en")
+    }
+}
+
+/// Text that stands in an element or in a quoted attribute.
+pub(super) fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            c if c.is_control() => out.push(' '),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// The first character of a name and a mark for the rest, for screens that others see.
+pub(super) fn masked(name: &str) -> String {
+    let mut characters = name.trim().chars();
+    match characters.next() {
+        Some(first) if characters.next().is_some() => format!("{first}**"),
+        Some(_) => "*".to_owned(),
+        None => String::new(),
+    }
+}
+
+/// A name that shows itself when it is pointed at or has the keyboard.
+pub(super) fn name(text: &str) -> String {
+    let (short, full) = (escaped(&masked(text)), escaped(text));
+    format!(
+        "<span class=\"name\" tabindex=\"0\"><span class=\"masked\">{short}</span>\
+         <span class=\"full\">{full}</span></span>"
+    )
+}
+
+/// `YYYYMMDD` as people read it; anything else as it is.
+pub(super) fn date(text: &str) -> String {
+    match text.as_bytes() {
+        digits if digits.len() == 8 && digits.iter().all(u8::is_ascii_digit) => {
+            format!("{}-{}-{}", &text[..4], &text[4..6], &text[6..])
+        }
+        _ => escaped(text),
+    }
+}
+
+/// A whole page.
+pub(super) fn page(language: Language, title: &str, body: &str) -> String {
+    let (tag, title) = (language.tag(), escaped(title));
+    format!(
+        "<!DOCTYPE html>\n<html lang=\"{tag}\"><head><meta charset=\"utf-8\">\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
+         <title>{title}</title><link rel=\"stylesheet\" href=\"/workstation/window.css\"></head>\
+         <body>{body}</body></html>\n"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_peer_wrote_is_text() {
+        assert_eq!(
+            escaped("<b a='1' b=\"2\">&\n"),
+            "&lt;b a=&#39;1&#39; b=&quot;2&quot;&gt;&amp; "
+        );
+        assert!(!name("<script>alert(1)</script>").contains("<script"));
+        assert_eq!(date("20260102"), "2026-01-02");
+        assert_eq!(date("2026<12>"), "2026&lt;12&gt;");
+    }
+
+    #[test]
+    fn a_name_is_masked() {
+        for (name, expected) in [("测试甲", "测**"), ("甲", "*"), ("", ""), (" Doe^J", "D**")]
+        {
+            assert_eq!(masked(name), expected);
+        }
+    }
+
+    #[test]
+    fn chinese_unless_another_language_is_preferred() {
+        for (text, expected) in [
+            ("", Language::Chinese),
+            ("zh-CN,zh;q=0.9,en;q=0.8", Language::Chinese),
+            ("*", Language::Chinese),
+            ("en-US,en;q=0.9", Language::English),
+            ("de", Language::English),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(ACCEPT_LANGUAGE, text.parse().unwrap());
+            assert_eq!(Language::of(&headers), expected, "{text}");
+        }
+        assert_eq!(Language::of(&HeaderMap::new()), Language::Chinese);
+    }
+}

@@ -1,0 +1,396 @@
+//! Doctors at their workstations: the right notice on the right screen, and nobody else's.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::support::cloud::{Cloud, Step};
+use crate::support::forepost::Forepost;
+use crate::support::orthanc::Orthanc;
+use crate::support::patient::Patient;
+use crate::support::programs::openssl;
+use crate::support::setup::Setup;
+use crate::support::study::Study;
+use crate::support::window::{Told, Window, log_in};
+use crate::support::{PATIENCE, wait_for};
+
+const ORDER: &str = "/iuWorkStation/checkAgain";
+const OPEN: &str = "/iuWorkStation/swipingIdCardNo";
+
+/// Two workstations.
+const HERE: &str = "192.0.2.10";
+const THERE: &str = "192.0.2.20";
+
+/// Long enough for a notice that must not come.
+const QUIET: Duration = Duration::from_millis(700);
+
+/// An appliance that believes what a proxy on this machine says of workstations.
+pub fn setup(sources: &[String]) -> Setup {
+    let callers = "[[caller]]\nname = \"his\"\naddresses = [\"127.0.0.1\"]\npush = true\n\
+                   images = true\nlogins = true\n";
+    let more = "[workstation]\nproxies = [\"127.0.0.1\"]\n\
+                viewer = \"https://viewer.example/open?study={study}\"\n";
+    Setup { callers: callers.into(), more: more.into(), ..Setup::with(sources) }
+}
+
+/// What the HIS sends when `user` opens a patient at `address` or, with items, orders something.
+pub fn call(patient: &Patient, user: &str, address: &str, items: &[&str]) -> Value {
+    let mut call = json!({
+        "hospitalld": "123456", "idCardNo": patient.id_card, "patientName": patient.name,
+        "mobilePhone": format!("1380000{:04}", patient.number), "hisUserId": user,
+        "hisUserName": "测试", "patientType": "1", "clientIp": address, "doctorType": "1",
+        "doctorCode": "D110199000015", "doctorIdCardNo": Patient::new(1).id_card,
+    });
+    if !items.is_empty() {
+        let item = |name: &&str| json!({ "examCode": "X1", "examName": name });
+        call["examList"] = items.iter().map(item).collect();
+    }
+    call
+}
+
+pub fn say(forepost: &Forepost, target: &str, call: &Value) {
+    for key in ["idCardNo", "patientName", "mobilePhone", "doctorIdCardNo"] {
+        forepost.keep_secret(call[key].as_str().map(str::to_owned));
+    }
+    let media = [("Content-Type", "application/json")];
+    let reply = forepost.ask("POST", target, &media, call.to_string().as_bytes());
+    let told = (reply.status, reply.json());
+    assert_eq!(told, (200, json!({"code": 200, "data": {}, "message": ""})), "{target}");
+}
+
+fn notice(one: &Told) -> bool {
+    one.event == "notice"
+}
+
+/// The deeds of the audit, the first one first.
+fn deeds(forepost: &Forepost) -> Vec<(String, String, Option<String>)> {
+    let deeds = forepost.verb_json(&["audit", "show", "--json"]);
+    let text = |one: &Value, key: &str| one[key].as_str().unwrap_or_default().to_owned();
+    let deeds = deeds.as_array().unwrap().iter().rev();
+    deeds
+        .map(|one| (text(one, "who"), text(one, "what"), one["study"].as_str().map(str::to_owned)))
+        .collect()
+}
+
+#[test]
+fn a_patient_whom_nobody_registered_is_told_to_the_one_window_that_opened_him() {
+    let patient = Patient::new(900);
+    let study = Study::of(&patient, 900);
+    let orthanc = Orthanc::with(&[&study]);
+    let cloud = Cloud::before(&orthanc);
+    let mut forepost = Forepost::start(setup(&[cloud.source("region")]));
+    let mut windows = [("7", HERE), ("7", THERE), ("8", HERE)]
+        .map(|(user, address)| Window::of(&forepost, user, address));
+    windows.iter_mut().for_each(|window| window.listen(&forepost));
+    say(&forepost, OPEN, &call(&patient, "7", THERE, &[]));
+    let told = windows[1].await_told(notice).data;
+    assert_eq!((&told["kind"], &told["studies"]), (&json!("opened"), &json!(1)), "{told}");
+    assert_eq!((&told["precise"], &told["acknowledged"]), (&json!(true), &json!(false)));
+    assert!(!told.to_string().contains(&patient.name), "the name is masked: {told}");
+    // The images arrive because the patient was opened, and the notice follows them.
+    windows[1].await_told(|one| one.data["here"] == 1);
+    for other in [&windows[0], &windows[2]] {
+        assert!(other.told_after(QUIET / 2).is_empty(), "{:#?}", other.told());
+    }
+    assert_eq!(forepost.metric("notices_shown_total"), 1.0);
+
+    // Read by this window alone, with the name; a study page leads to the viewer.
+    let id = &told["id"];
+    let page = windows[1].ask(&forepost, "GET", &format!("/workstation/patient/{id}"));
+    let text = page.text();
+    assert_eq!(page.status, 200);
+    for words in [&patient.name, "邻市人民医院", "胸部平扫", "已到本院", "报告未送达"]
+    {
+        assert!(text.contains(words), "{words} in {text}");
+    }
+    let opened = format!("/workstation/study/{id}/{}", study.uid());
+    let page = windows[1].ask(&forepost, "GET", &opened);
+    let viewer = format!("https://viewer.example/open?study={}", study.uid());
+    assert!(page.text().contains(&viewer), "{}", page.text());
+    for reply in [page, windows[1].ask(&forepost, "GET", "/workstation/")] {
+        assert_eq!(reply.header("cache-control"), Some("no-store"));
+        assert!(reply.header("content-security-policy").unwrap().contains("default-src 'none'"));
+    }
+    for (window, target) in [(0, opened.clone()), (2, format!("/workstation/patient/{id}"))] {
+        assert_eq!(windows[window].ask(&forepost, "GET", &target).status, 403, "{target}");
+    }
+    let guessed = format!("/workstation/study/{id}/2.25.1");
+    assert_eq!(windows[1].ask(&forepost, "GET", &guessed).status, 403);
+
+    // A stream that was cut begins with everything, and a restart loses nothing.
+    forepost.stop();
+    forepost.restart();
+    windows.iter_mut().for_each(|window| window.listen(&forepost));
+    let again = wait_for(PATIENCE, || {
+        let told = windows[1].told();
+        let last = told.last().filter(|one| one.data["acknowledged"] == true);
+        last.map(|one| one.data["id"].clone())
+    });
+    assert_eq!(again.as_ref(), Some(id), "the same notice, which the doctor has seen");
+    for other in [&windows[0], &windows[2]] {
+        assert!(other.told_after(QUIET / 2).is_empty(), "{:#?}", other.told());
+    }
+    let refused = deeds(&forepost).iter().filter(|(_, what, _)| what == "refused").count();
+    assert_eq!(refused, 3);
+    let known = deeds(&forepost);
+    let shown = known.iter().find(|(_, what, _)| what == "study opened").unwrap();
+    assert!(shown.0.starts_with("doctor 7 session"), "{shown:?}");
+    assert_eq!(shown.2.as_deref(), Some(study.uid().as_str()));
+}
+
+#[test]
+fn an_order_is_told_only_where_the_very_examination_was_made_elsewhere() {
+    let patient = Patient::new(901);
+    let study = Study::of(&patient, 901);
+    let orthanc = Orthanc::with(&[&study]);
+    let cloud = Cloud::before(&orthanc);
+    let forepost = Forepost::start(setup(&[cloud.source("region")]));
+    let registration = patient.registration(26, 0);
+    forepost.accept(&registration);
+    forepost.await_state(&registration, "ready");
+    let searches = cloud.count(Step::Search);
+    let mut window = Window::of(&forepost, "7", HERE);
+    window.listen(&forepost);
+    say(&forepost, ORDER, &call(&patient, "7", HERE, &["膝关节MR平扫"]));
+    assert!(window.told_after(QUIET).is_empty(), "a chest CT is no MR of the knee");
+    say(&forepost, ORDER, &call(&patient, "7", HERE, &["血常规", "胸部CT平扫"]));
+    let told = window.await_told(notice).data;
+    assert_eq!((&told["kind"], &told["same"]), (&json!("ordered"), &json!(1)), "{told}");
+    let words = told["newest"].as_str().unwrap();
+    assert!(words.contains("胸部平扫") && words.contains("邻市人民医院"), "{words}");
+    assert_eq!(cloud.count(Step::Search), searches, "the registration's answers do");
+    let page = window.ask(&forepost, "GET", &format!("/workstation/patient/{}", told["id"]));
+    assert!(page.text().contains("与所开检查相同"), "{}", page.text());
+}
+
+#[test]
+fn unknown_and_contradicting_places_leave_the_notice_in_the_list() {
+    let patient = Patient::new(902);
+    let study = Study::of(&patient, 902);
+    let orthanc = Orthanc::with(&[&study]);
+    let cloud = Cloud::before(&orthanc);
+    let forepost = Forepost::start(setup(&[cloud.source("region")]));
+    forepost.accept(&patient.registration(26, 0));
+    let fields = "hisUserId=7&type=1&doctorName=A&mac=02-00-5E-00-53-01";
+    let mut window = Window::open(&forepost, &log_in(&forepost, fields), HERE);
+    window.listen(&forepost);
+    let mut contradicting = call(&patient, "7", HERE, &[]);
+    contradicting["mac"] = json!("02:00:5E:00:53:02");
+    for (call, count) in [(call(&patient, "7", THERE, &[]), 1), (contradicting, 2)] {
+        say(&forepost, OPEN, &call);
+        let listed = wait_for(PATIENCE, || {
+            let told = window.told();
+            let ids = told.iter().filter(|one| one.data["precise"] == false);
+            let ids: std::collections::BTreeSet<i64> =
+                ids.map(|one| one.data["id"].as_i64().unwrap()).collect();
+            (ids.len() == count).then_some(())
+        });
+        listed.expect("it stands in the list");
+    }
+    assert!(window.told().iter().all(|one| one.data["precise"] == false));
+    let mut known = call(&patient, "7", "", &[]);
+    known["clientIp"] = Value::Null;
+    known["mac"] = json!("02005e005301");
+    say(&forepost, OPEN, &known);
+    window.await_told(|one| one.data["precise"] == true);
+    // A doctor without a window is told nothing, and the HIS hears no difference.
+    say(&forepost, OPEN, &call(&patient, "9", HERE, &[]));
+    let metrics = forepost.metrics();
+    for (to, times) in [("list", 2), ("window", 1), ("no window", 1)] {
+        let line = format!("notices_total{{to=\"{to}\"}} {times}");
+        assert!(metrics.contains(&line), "{line}");
+    }
+}
+
+#[test]
+fn a_logout_a_takeover_and_a_code_that_was_shown_end_what_they_should() {
+    let patient = Patient::new(903);
+    let study = Study::of(&patient, 903);
+    let orthanc = Orthanc::with(&[&study]);
+    let cloud = Cloud::before(&orthanc);
+    let forepost = Forepost::start(setup(&[cloud.source("region")]));
+    forepost.accept(&patient.registration(26, 0));
+    let path = log_in(&forepost, "hisUserId=7&type=1&doctorName=A");
+    let mut window = Window::open(&forepost, &path, HERE);
+    let replayed = forepost.ask("GET", &path, &[("X-Forwarded-For", THERE)], b"");
+    assert_eq!(replayed.status, 401, "a stolen link opens nothing");
+    assert_eq!(window.ask(&forepost, "GET", &path).status, 200, "the same browser goes on");
+
+    // Another doctor at the same browser: the first one's window is nobody's any more.
+    let path = log_in(&forepost, "hisUserId=8&type=1&doctorName=B");
+    let headers = [("Cookie", window.cookie.as_str()), ("X-Forwarded-For", HERE)];
+    let taken = forepost.ask("GET", &path, &headers, b"");
+    assert_eq!(taken.status, 200);
+    assert_eq!(window.ask(&forepost, "GET", "/workstation/").status, 401);
+    window.cookie = taken.header("set-cookie").unwrap().split(';').next().unwrap().to_owned();
+    window.listen(&forepost);
+    say(&forepost, OPEN, &call(&patient, "7", HERE, &[]));
+    assert!(window.told_after(QUIET).is_empty(), "not the doctor who is there now");
+
+    // The HIS logs the doctor out at one workstation of two.
+    let mut other = Window::of(&forepost, "8", THERE);
+    other.listen(&forepost);
+    let logout = "/hrball/?hisUserId=8&type=2";
+    let reply = forepost.ask("GET", logout, &[("X-Forwarded-For", HERE)], b"");
+    assert_eq!(reply.json()["code"], 200);
+    window.await_told(|one| one.event == "ended");
+    assert_eq!(window.ask(&forepost, "GET", "/workstation/events").status, 401);
+    assert_eq!(other.ask(&forepost, "GET", "/workstation/").status, 200);
+    say(&forepost, OPEN, &call(&patient, "8", THERE, &[]));
+    other.await_told(notice);
+    assert_eq!(other.ask(&forepost, "POST", "/workstation/logout").status, 401);
+    other.await_told(|one| one.event == "ended");
+    assert_eq!(other.ask(&forepost, "GET", "/workstation/").status, 401);
+    assert_eq!(window.told_after(Duration::ZERO).len(), 1, "{:#?}", window.told());
+}
+
+#[test]
+fn what_an_attacker_tries_is_refused() {
+    let forepost = Forepost::start(setup(&[]));
+    let window = Window::of(&forepost, "7", HERE);
+    for (headers, expected) in [
+        (vec![], 200),
+        (vec![("Sec-Fetch-Site", "same-origin")], 200),
+        (vec![("Sec-Fetch-Site", "cross-site")], 403),
+        (vec![("Origin", "http://evil.example")], 403),
+        (vec![("Origin", "null")], 403),
+    ] {
+        let reply = window.ask_as(&forepost, "GET", "/workstation/", &headers);
+        assert_eq!(reply.status, expected, "{headers:?}");
+    }
+    let foreign = [("Origin", "http://evil.example")];
+    let reply = window.ask_as(&forepost, "POST", "/workstation/acknowledge/1", &foreign);
+    assert_eq!(reply.status, 403);
+    for target in [
+        "/workstation/patient/1",
+        "/workstation/patient/-1",
+        "/workstation/study/1/2.25.1",
+        "/workstation/study/1/..%2f..",
+    ] {
+        assert_eq!(window.ask(&forepost, "GET", target).status, 403, "{target}");
+        assert_eq!(forepost.get(target).status, if target.contains("..") { 403 } else { 401 });
+    }
+    for cookie in ["forepost_window=", "forepost_window=0", "forepost_window=\u{7f}", ""] {
+        let reply = forepost.ask("GET", "/workstation/events", &[("Cookie", cookie)], b"");
+        assert!([400, 401].contains(&reply.status), "{cookie:?}: {}", reply.status);
+    }
+    // Without a proxy that is believed, an address in a header is anybody's words.
+    let plain = Setup { more: String::new(), ..setup(&[]) };
+    let direct = Forepost::start(plain);
+    let mut forged = Window::of(&direct, "7", THERE);
+    forged.listen(&direct);
+    let patient = Patient::new(904);
+    say(&direct, OPEN, &call(&patient, "7", THERE, &[]));
+    say(&direct, OPEN, &call(&patient, "7", "127.0.0.1", &[]));
+    let metrics = direct.metrics();
+    for to in ["list", "window"] {
+        assert!(metrics.contains(&format!("notices_total{{to=\"{to}\"}} 1")), "{to}");
+    }
+}
+
+#[test]
+fn a_login_is_read_in_the_shapes_that_the_document_prints() {
+    let forepost = Forepost::start(setup(&[]));
+    let number = Patient::new(3).id_card;
+    let key = forepost.verb_json(&["keys", "new", "doctors", "--json"]);
+    let file = forepost.data().parent().unwrap().join("public.pem");
+    std::fs::write(&file, key["public"]["pem"].as_str().unwrap()).unwrap();
+    let arguments = ["pkeyutl", "-encrypt", "-pubin", "-inkey", file.to_str().unwrap()];
+    let sealed = hex::encode(openssl(&arguments, number.as_bytes()));
+    forepost.keep_secret([number, "李医生".to_owned()]);
+    for fields in [
+        "hisUserId=1001&type=1&doctorName=$E6$9D$8E$E5$8C$BB$E7$94$9F".to_owned(),
+        "hisUserId=1001&type=1%20&doctorName=%E6%9D%8E%E5%8C%BB%E7%94%9F".to_owned(),
+        format!(
+            "%22hisUserId=1001&type=1&%20doctorSex=1&doctorIdCardNo={sealed}&hospitalId=123456\
+                 &{{phoneNumber}}=13800000001%22"
+        ),
+        "WYHT://hisUserId=1001&type=1".to_owned(),
+    ] {
+        let path = log_in(&forepost, &fields);
+        let window = Window::open(&forepost, &path, HERE);
+        let page = window.ask(&forepost, "GET", "/workstation/");
+        assert_eq!(page.status, 200, "{fields}");
+        assert_eq!(page.text().contains("李医生"), fields.contains("doctorName"), "{fields}");
+    }
+    let html = [("Accept", "text/html,application/xhtml+xml")];
+    let reply = forepost.ask("GET", "/hrball/?hisUserId=1001&type=1", &html, b"");
+    assert_eq!(reply.status, 303);
+    assert!(reply.header("location").unwrap().starts_with("/workstation/?code="));
+    for (fields, words) in [
+        ("type=1", vec!["hisUserId"]),
+        ("hisUserId=1&type=3&hospitalId=999999", vec!["type", "hospitalId"]),
+        ("", vec!["hisUserId", "type"]),
+    ] {
+        let told = forepost.get(&format!("/hrball/?{fields}")).json();
+        assert_eq!(told["code"], 400, "{told}");
+        let message = told["message"].as_str().unwrap();
+        assert!(words.iter().all(|word| message.contains(word)), "{message}");
+    }
+    let setup = window_less();
+    assert_eq!(setup.get("/hrball/?hisUserId=1&type=1").json()["code"], 401);
+    for (target, words) in [
+        ("/workstation/setup", "/hrball/?hisUserId"),
+        ("/workstation/setup.reg", "HKEY_CURRENT_USER\\Software\\Classes\\WYHT"),
+        ("/workstation/setup.desktop", "x-scheme-handler/wyht"),
+    ] {
+        let reply = setup.get(target);
+        let text = reply.text();
+        assert!(text.contains(words) && text.contains(&setup.hospital()), "{target}: {text}");
+    }
+}
+
+/// An appliance whose only caller may not log doctors in.
+fn window_less() -> Forepost {
+    Forepost::start(Setup::default())
+}
+
+#[test]
+fn under_load_every_notice_arrives_once_and_within_a_second() {
+    const SESSIONS: usize = 300;
+    const CALLS: usize = 400;
+    const EVERY: Duration = Duration::from_millis(50);
+    let patients: Vec<Patient> = (910..914).map(Patient::new).collect();
+    let studies: Vec<Study> =
+        patients.iter().map(|one| Study::of(one, 900 + u64::from(one.number))).collect();
+    let orthanc = Orthanc::with(&studies.iter().collect::<Vec<_>>());
+    let cloud = Cloud::before(&orthanc);
+    let quiet = Setup { log: "info", ..setup(&[cloud.source("region")]) };
+    let forepost = Forepost::start(quiet);
+    for (at, patient) in (0..).zip(&patients) {
+        let registration = patient.registration(26, at);
+        forepost.accept(&registration);
+        forepost.await_state(&registration, "ready");
+    }
+    let mut windows: Vec<Window> = (0..SESSIONS)
+        .map(|n| Window::of(&forepost, &format!("{n}"), &format!("192.0.2.{}", 1 + n % 250)))
+        .collect();
+    windows.iter_mut().for_each(|window| window.listen(&forepost));
+    let begun = Instant::now();
+    let mut said = Vec::with_capacity(CALLS);
+    for n in 0..CALLS {
+        let due = begun + EVERY * n as u32;
+        std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        let (window, patient) = (n * 7 % SESSIONS, &patients[n % patients.len()]);
+        let address = &windows[window].address;
+        let at = Instant::now();
+        say(&forepost, OPEN, &call(patient, &format!("{window}"), address, &[]));
+        said.push((window, at));
+    }
+    let told = || windows.iter().map(|window| window.told().len()).sum::<usize>();
+    wait_for(PATIENCE, || (told() >= CALLS).then_some(())).expect("every notice arrives");
+    std::thread::sleep(QUIET);
+    assert_eq!(told(), CALLS, "each once");
+    let mut late: Vec<Duration> = Vec::new();
+    for (number, window) in windows.iter().enumerate() {
+        let calls: Vec<Instant> =
+            said.iter().filter(|(to, _)| *to == number).map(|(_, at)| *at).collect();
+        let told = window.told();
+        assert_eq!(calls.len(), told.len(), "window {number}");
+        late.extend(calls.iter().zip(&told).map(|(call, told)| told.at - *call));
+    }
+    late.sort();
+    let p95 = late[late.len() * 95 / 100];
+    println!("{CALLS} notices to {SESSIONS} windows: p95 {p95:?}, last {:?}", late[late.len() - 1]);
+    assert!(p95 < Duration::from_secs(1), "{p95:?}");
+}
