@@ -161,6 +161,14 @@ pub const QIDO_RESULTS_MAX: usize = 5_000;
 /// Callers, studies and minutes remembered so that the audit holds one row of each.
 pub const AUDIT_SEEN_MAX: usize = 16_384;
 
+/// Milliseconds for which a search waits for all sources before it settles what some have said: a
+/// doctor who opened the patient waits with it.
+pub const SEARCH_PATIENCE_MS: u64 = 3_000;
+
+/// Milliseconds after which a source that was not waited for is asked again, if its answer was lost
+/// with the process: twice what a search takes unless it is configured otherwise.
+pub const SEARCH_LATE_MS: i64 = 120_000;
+
 /// Bytes of a login's text: a dozen short fields, one of them a number under SM2 in hexadecimal.
 pub const LOGIN_BYTES_MAX: usize = 4_096;
 

@@ -180,6 +180,11 @@ impl Ledger {
         })
     }
 
+    /// A plan as it stands, for who asks sources for it.
+    pub fn claimed_plan(&self, id: i64) -> Result<ClaimedPlan, LedgerError> {
+        self.read(|connection| self.claim_plan(connection, id))
+    }
+
     /// The earliest moment at which a search or a fetch falls due; `None` when nothing waits.
     pub fn next_due(&self) -> Result<Option<Time>, LedgerError> {
         self.read(|connection| {

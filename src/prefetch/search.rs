@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use forepost_cache::Uid;
 use tokio::task::JoinSet;
@@ -11,8 +12,34 @@ use super::{Prefetch, lock, retry_at};
 use crate::breaker::Permit;
 use crate::fault::Fault;
 use crate::ledger::{ClaimedPlan, Considered, Ordered, SearchEnd};
-use crate::limits::PUSH_LOOK_AGAIN_MS;
+use crate::limits::{PUSH_LOOK_AGAIN_MS, SEARCH_LATE_MS, SEARCH_PATIENCE_MS};
 use crate::model::{FoundStudy, PlanState, Registration, StudyOutcome, Time};
+
+/// What one source said to a search.
+type Answer = (String, Result<Vec<FoundStudy>, Fault>);
+
+/// A search under way.
+#[derive(Default)]
+struct Asked {
+    requests: JoinSet<Answer>,
+    /// Those that have not answered.
+    silent: HashSet<String>,
+    answers: Vec<Answer>,
+}
+
+impl Asked {
+    /// Waits for all answers. What came is kept when nobody waits any longer.
+    async fn gather(&mut self, flow: &Prefetch) {
+        while let Some(ended) = self.requests.join_next().await {
+            // A panic in a door is that request's failure, and the breaker never hears of it.
+            let Ok((name, answer)) = ended else { continue };
+            let told = answer.as_ref().map(|_| ());
+            flow.tell_breaker(&name, told, (flow.parts.clock)());
+            self.silent.remove(&name);
+            self.answers.push((name, answer));
+        }
+    }
+}
 
 impl Prefetch {
     /// Asks every source that has not answered this plan yet, and settles what they said.
@@ -25,9 +52,31 @@ impl Prefetch {
         self.wake();
     }
 
+    /// Settles what came in time, so that a source that takes its own holds up neither the doctor
+    /// who waits nor what the others found; then what came later.
     async fn search_and_settle(&self, plan: ClaimedPlan) -> Result<(), Fault> {
-        let registration = Arc::new(plan.registration);
-        let answers = self.ask(&plan.answered, &registration).await;
+        let id = plan.id;
+        let mut asked = self.ask(&plan);
+        let patience = Duration::from_millis(SEARCH_PATIENCE_MS);
+        let in_time = tokio::time::timeout(patience, asked.gather(self)).await;
+        let late = if in_time.is_err() { asked.silent.clone() } else { HashSet::new() };
+        self.settle_answers(plan, std::mem::take(&mut asked.answers), &late).await?;
+        if !late.is_empty() {
+            asked.gather(self).await;
+            let plan = self.parts.ledger.claimed_plan(id)?;
+            self.settle_answers(plan, asked.answers, &HashSet::new()).await?;
+        }
+        Ok(())
+    }
+
+    /// Keeps answers and what they mean for the plan. Sources in `late` are still being asked.
+    async fn settle_answers(
+        &self,
+        plan: ClaimedPlan,
+        answers: Vec<Answer>,
+        late: &HashSet<String>,
+    ) -> Result<(), Fault> {
+        let registration = plan.registration;
         let now = (self.parts.clock)();
         // What earlier answers brought counts once for every place that named it.
         let mut found: Vec<FoundStudy> = plan
@@ -37,7 +86,10 @@ impl Prefetch {
                 places.into_iter().map(move |place| FoundStudy { place, ..study.clone() })
             })
             .collect();
-        let mut ends = Vec::new();
+        // Should we end before they answer, they are asked again.
+        let next_at = now.plus_ms(SEARCH_LATE_MS);
+        let mut ends: Vec<(String, SearchEnd)> =
+            late.iter().map(|source| (source.clone(), SearchEnd::Awaited { next_at })).collect();
         for (source, answer) in answers {
             let end = match answer {
                 Ok(studies) => {
@@ -82,39 +134,30 @@ impl Prefetch {
         Ok(())
     }
 
-    /// All sources at once; one that rests answers with its fault without being asked.
-    async fn ask(
-        &self,
-        answered: &[String],
-        registration: &Arc<Registration>,
-    ) -> Vec<(String, Result<Vec<FoundStudy>, Fault>)> {
+    /// Asks all sources at once that have not answered; one that rests answers with its fault
+    /// without being asked.
+    fn ask(&self, plan: &ClaimedPlan) -> Asked {
         let now = (self.parts.clock)();
         let since = self.parts.rules.since(now.wall(self.parts.offset).date());
-        let mut requests = JoinSet::new();
-        let mut answers = Vec::new();
+        let registration = Arc::new(plan.registration.clone());
+        let mut asked = Asked::default();
         for source in &self.parts.sources {
             let name = source.name().to_owned();
-            if answered.contains(&name) {
+            if plan.answered.contains(&name) {
                 continue;
             }
             if let Permit::Rest(until) = self.permit(&name, now) {
-                answers.push((name, Err(super::resting(until, now))));
+                asked.answers.push((name, Err(super::resting(until, now))));
                 continue;
             }
-            let (source, registration) = (Arc::clone(source), Arc::clone(registration));
-            requests.spawn(async move {
+            asked.silent.insert(name.clone());
+            let (source, registration) = (Arc::clone(source), Arc::clone(&registration));
+            asked.requests.spawn(async move {
                 let answer = source.search(&registration, since).await;
                 (name, answer)
             });
         }
-        while let Some(ended) = requests.join_next().await {
-            // A panic in a door is that request's failure, and the breaker never hears of it.
-            let Ok((name, answer)) = ended else { continue };
-            let told = answer.as_ref().map(|_| ());
-            self.tell_breaker(&name, told, (self.parts.clock)());
-            answers.push((name, answer));
-        }
-        answers
+        asked
     }
 
     /// Whether a source that pushes has pushed nothing of this patient yet. What contradicts the

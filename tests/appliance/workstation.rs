@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::cloud::{Cloud, Step};
+use crate::support::cloud::{Act, Cloud, Step};
 use crate::support::forepost::Forepost;
 use crate::support::orthanc::Orthanc;
 use crate::support::patient::Patient;
@@ -393,4 +393,38 @@ fn under_load_every_notice_arrives_once_and_within_a_second() {
     let p95 = late[late.len() * 95 / 100];
     println!("{CALLS} notices to {SESSIONS} windows: p95 {p95:?}, last {:?}", late[late.len() - 1]);
     assert!(p95 < Duration::from_secs(1), "{p95:?}");
+}
+
+#[test]
+fn a_slow_source_holds_up_nobody_and_what_it_has_comes_into_the_same_notice() {
+    const SLOW: Duration = Duration::from_secs(7);
+    let patient = Patient::new(905);
+    let near = Study::of(&patient, 905);
+    let far = Study {
+        institution: "远市人民医院".into(),
+        accession: "A9050".into(),
+        ..Study::of(&patient, 9050)
+    };
+    let archives = [Orthanc::with(&[&near]), Orthanc::with(&[&far])];
+    let clouds = archives.each_ref().map(|archive| Cloud::before(archive));
+    clouds[1].behave(|asked| match asked.step {
+        Step::Search => Act::Later(SLOW, Box::new(Act::Pass)),
+        _ => Act::Pass,
+    });
+    let sources = [clouds[0].source("near"), clouds[1].source("far")];
+    let forepost = Forepost::start(setup(&sources));
+    let mut window = Window::of(&forepost, "7", HERE);
+    window.listen(&forepost);
+    let begun = Instant::now();
+    say(&forepost, OPEN, &call(&patient, "7", HERE, &[]));
+    let first = window.await_told(notice);
+    let waited = first.at - begun;
+    assert!(waited < Duration::from_millis(4_500), "told after {waited:?}");
+    assert_eq!(first.data["studies"], 1);
+    window.await_told(|one| one.data["here"] == 1);
+    let later = window.await_told(|one| one.data["studies"] == 2);
+    assert!(later.at - begun >= SLOW);
+    assert_eq!(later.data["id"], first.data["id"], "the same notice");
+    window.await_told(|one| one.data["here"] == 2);
+    assert_eq!(clouds.map(|cloud| cloud.count(Step::Search)), [1, 1], "each asked once");
 }
