@@ -155,6 +155,7 @@ impl App {
             ledger: ledger.clone(),
             cache: cache.clone(),
             recorder,
+            offset: config.offset,
             clock: clock::now,
         }));
         let mut bound = Bound::default();

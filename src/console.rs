@@ -1,4 +1,4 @@
-//! The console zone: health and metrics.
+//! The console zone: health, metrics, and how doctors used what was made elsewhere.
 //!
 //! `GET /health` answers 200 with what holds and 503 with what does not. The clouds are no part of
 //! it: their absence is what Forepost is for.
@@ -6,16 +6,17 @@
 use std::sync::Arc;
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::State;
 use axum::response::IntoResponse;
 use axum::routing::get;
 use forepost_cache::Cache;
-use http::{StatusCode, header};
+use http::{Response, StatusCode, header};
 use metrics_exporter_prometheus::PrometheusHandle;
 
 use crate::clock;
-use crate::ledger::{Ledger, LedgerError};
-use crate::model::{DeliveryState, Time};
+use crate::ledger::{Ledger, LedgerError, NoticeFigures};
+use crate::model::{DeliveryState, Department, Time, UtcOffset};
 
 /// What the console reads.
 pub struct Console {
@@ -25,13 +26,99 @@ pub struct Console {
     pub cache: Cache,
     /// Renders what was counted.
     pub recorder: PrometheusHandle,
+    /// The hospital's wall clock.
+    pub offset: UtcOffset,
     /// The machine's clock.
     pub clock: fn() -> Time,
 }
 
 /// The zone's answers.
 pub fn router(console: Arc<Console>) -> Router {
-    Router::new().route("/health", get(health)).route("/metrics", get(render)).with_state(console)
+    Router::new()
+        .route("/health", get(health))
+        .route("/metrics", get(render))
+        .route("/use", get(usage))
+        .route("/use.csv", get(usage_table))
+        .with_state(console)
+}
+
+/// Days of which use is shown.
+const USE_DAYS: i64 = 92;
+
+/// The columns of use: names for a table of figures, then for people.
+const USE_COLUMNS: [(&str, &str); 10] = [
+    ("day", "日期 Day"),
+    ("hospital", "医院 Hospital"),
+    ("departmentCode", "科室编码 Department"),
+    ("department", "科室 Name"),
+    ("hisUserId", "账号 Account"),
+    ("queried", "查询 Queried"),
+    ("notified", "提醒 Notified"),
+    ("opened", "调阅 Opened"),
+    ("orderedAllTheSame", "仍检查 Ordered all the same"),
+    ("withdrawn", "撤销 Withdrawn"),
+];
+
+/// The rows of use, each cell as text. Accounts are the HIS's own; no name of anybody.
+async fn used(console: &Console) -> Result<Vec<[String; 10]>, LedgerError> {
+    let (ledger, offset) = (console.ledger.clone(), console.offset);
+    let since = (console.clock)().plus_ms(-USE_DAYS * 86_400_000);
+    let read = tokio::task::spawn_blocking(move || ledger.notice_figures(since, offset));
+    let figures = read.await.unwrap_or(Err(LedgerError::Closed))?;
+    let row = |one: NoticeFigures| {
+        let day = one.day.wall(offset).date().to_string();
+        let Department { code, name } = one.department;
+        let counts = [one.queried, one.notified, one.opened, one.ordered_anyway, one.withdrawn];
+        let [queried, notified, opened, anyway, withdrawn] = counts.map(|count| count.to_string());
+        [day, one.hospital, code, name, one.user, queried, notified, opened, anyway, withdrawn]
+    };
+    Ok(figures.into_iter().map(row).collect())
+}
+
+async fn usage_table(State(console): State<Arc<Console>>) -> Response<Body> {
+    let rows = match used(&console).await {
+        Ok(rows) => rows,
+        Err(error) => return failed(&error),
+    };
+    // A spreadsheet takes a cell that begins so for a formula.
+    let plain = |text: &String| {
+        let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
+        let text = text.replace('"', "\"\"");
+        if formula { format!("\"'{text}\"") } else { format!("\"{text}\"") }
+    };
+    // With a byte order mark, by which spreadsheets know UTF-8.
+    let mut text = String::from("\u{feff}");
+    text.push_str(&USE_COLUMNS.map(|(name, _)| name).join(","));
+    for row in &rows {
+        let cells: Vec<String> = row.iter().map(plain).collect();
+        text.push_str(&format!("\r\n{}", cells.join(",")));
+    }
+    text.push_str("\r\n");
+    ([(header::CONTENT_TYPE, "text/csv;charset=UTF-8")], text).into_response()
+}
+
+async fn usage(State(console): State<Arc<Console>>) -> Response<Body> {
+    let rows = match used(&console).await {
+        Ok(rows) => rows,
+        Err(error) => return failed(&error),
+    };
+    let text = |text: &str| text.replace('&', "&amp;").replace('<', "&lt;");
+    let mut page = String::from(
+        "<!DOCTYPE html><meta charset=\"utf-8\"><title>使用统计 Use</title><h1>外院影像使用统计 · Use of \
+         outside studies</h1><p><a href=\"/use.csv\">CSV</a></p><table border=\"1\"><tr>",
+    );
+    USE_COLUMNS.iter().for_each(|(_, name)| page.push_str(&format!("<th>{name}</th>")));
+    for row in &rows {
+        let cells: String = row.iter().map(|cell| format!("<td>{}</td>", text(cell))).collect();
+        page.push_str(&format!("</tr><tr>{cells}"));
+    }
+    page.push_str("</tr></table>");
+    ([(header::CONTENT_TYPE, "text/html;charset=UTF-8")], page).into_response()
+}
+
+fn failed(error: &LedgerError) -> Response<Body> {
+    log::error!("reading how notices were used: {error}");
+    StatusCode::INTERNAL_SERVER_ERROR.into_response()
 }
 
 async fn health(State(console): State<Arc<Console>>) -> impl IntoResponse {

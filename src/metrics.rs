@@ -39,6 +39,7 @@ pub const ALL: &[(&str, Kind, &str)] = &[
     ("dicomweb_requests_total", Kind::Counter, "requests of viewers, by service and status"),
     ("dicomweb_bytes_total", Kind::Counter, "bytes sent to viewers, by service"),
     ("notices_total", Kind::Counter, "calls about a patient, by whom they were told to"),
+    ("notice_decisions_total", Kind::Counter, "what doctors decided upon notices"),
     ("notices_shown_total", Kind::Counter, "notices that reached their window"),
     ("workstation_refused_total", Kind::Counter, "pages refused to workstations, by reason"),
     ("stored_objects_total", Kind::Counter, "objects that senders brought, by outcome"),

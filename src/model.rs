@@ -16,7 +16,7 @@ mod time;
 
 pub use delivery::{AttemptEnd, DeliveryState, NewDelivery, Next, Receipt, Start};
 pub use dictionary::{CopyState, DictionaryChange, DictionaryKind, DictionaryRow, Standard};
-pub use doctor::{Doctor, NoticeKind};
+pub use doctor::{Doctor, NoticeKind, NoticeUse};
 pub use identity::{IdNumber, Identifier, IdentifierKind, Person, Sex};
 pub use plan::{Cause, FetchState, Link, PlanOrder, PlanState, StudyOutcome};
 pub use registration::{Department, PatientType, Registration, VisitKey};

@@ -100,7 +100,8 @@ impl Notices {
         let doctor = &latest.doctor;
         let department =
             Department { code: doctor.department_code.clone(), name: doctor.department.clone() };
-        let Some(visit) = self.intake.visit(record, caller, department, now).await else {
+        let of = department.clone();
+        let Some(visit) = self.intake.visit(record, caller, of, now).await else {
             count("no number");
             return Ok(());
         };
@@ -122,6 +123,7 @@ impl Notices {
             hospital: hospital.to_owned(),
             user: user.to_owned(),
             session: window.map(|one| one.id),
+            department,
             kind,
             patient: text("patientName").to_owned(),
             exams: record.list("examList").iter().map(item).collect(),

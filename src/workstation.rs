@@ -72,6 +72,8 @@ pub fn router(workstations: Arc<Workstations>) -> Router {
         .route("/workstation/study/{notice}/{study}", get(pages::study))
         .route("/workstation/fetch/{notice}/{study}", post(pages::fetch))
         .route("/workstation/acknowledge/{notice}", post(pages::acknowledge))
+        .route("/workstation/decide/{notice}", post(pages::decide))
+        .route("/workstation/glass/{notice}", post(pages::break_glass))
         .route("/workstation/logout", post(pages::log_out))
         .route("/workstation/setup", get(setup::page))
         .route("/workstation/setup.reg", get(setup::windows))
@@ -88,6 +90,9 @@ enum Refusal {
     /// The patient was not opened by this session, or too long ago.
     #[error("not this session's patient")]
     NotOpened,
+    /// The same, of a notice that a reason may open.
+    #[error("not this session's patient")]
+    Glass(i64),
     /// Another site's page asks.
     #[error("asked by another site")]
     Foreign,
@@ -103,7 +108,7 @@ impl Refusal {
     fn status(&self) -> StatusCode {
         match self {
             Refusal::NoSession => StatusCode::UNAUTHORIZED,
-            Refusal::NotOpened | Refusal::Foreign => StatusCode::FORBIDDEN,
+            Refusal::NotOpened | Refusal::Glass(_) | Refusal::Foreign => StatusCode::FORBIDDEN,
             Refusal::Ledger(_) | Refusal::Panicked => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }

@@ -7,9 +7,12 @@
 use rusqlite::{OptionalExtension, Row, params};
 
 use super::plans::ids;
+use super::writer::Writing;
 use super::{Ledger, LedgerError, StudyShown, audit, sessions, stored};
 use crate::limits::{NOTICE_PLANS_MAX, NOTICE_STUDIES_MAX, NOTICES_SHOWN_MAX};
-use crate::model::{Identifier, NoticeKind, Standard, StudyOutcome, Time};
+use crate::model::{
+    Department, Identifier, NoticeKind, NoticeUse, Standard, StudyOutcome, Time, UtcOffset,
+};
 
 pub(super) const TABLES: &str = "
 CREATE TABLE notice(
@@ -17,6 +20,8 @@ CREATE TABLE notice(
   hospital TEXT NOT NULL,
   user TEXT NOT NULL,
   session INTEGER,                   -- NULL: in the account's list only
+  department TEXT NOT NULL,
+  department_code TEXT NOT NULL,
   kind TEXT NOT NULL,
   sealed BLOB NOT NULL,              -- StoredNotice as JSON
   at INTEGER NOT NULL,
@@ -31,6 +36,15 @@ CREATE TABLE notice_plan(
   PRIMARY KEY(notice, plan)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX notice_of_plan ON notice_plan(plan);
+
+CREATE TABLE notice_use(
+  id INTEGER PRIMARY KEY,
+  notice INTEGER NOT NULL,
+  at INTEGER NOT NULL,
+  what TEXT NOT NULL,
+  sealed BLOB NOT NULL               -- the doctor's reason
+) STRICT;
+CREATE INDEX notice_use_notice ON notice_use(notice, what);
 ";
 
 /// What a doctor is to be told.
@@ -41,6 +55,8 @@ pub struct NewNotice {
     pub user: String,
     /// The session whose window it goes to; `None`: the account's list only.
     pub session: Option<i64>,
+    /// Where the doctor works.
+    pub department: Department,
     /// Why.
     pub kind: NoticeKind,
     /// Of whom. Personal.
@@ -70,6 +86,29 @@ pub struct Notice {
     pub precise: bool,
     /// When the doctor had seen it.
     pub acknowledged_at: Option<Time>,
+}
+
+/// How notices of one account were used on one day. Nothing personal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NoticeFigures {
+    /// The day's beginning.
+    pub day: Time,
+    /// The hospital's code.
+    pub hospital: String,
+    /// The department by its code, with its latest name.
+    pub department: Department,
+    /// The account.
+    pub user: String,
+    /// Patients opened and orders made.
+    pub queried: u32,
+    /// Notices that reached a window.
+    pub notified: u32,
+    /// Of all, those of which a study was opened.
+    pub opened: u32,
+    /// Examinations ordered all the same.
+    pub ordered_anyway: u32,
+    /// Orders taken back.
+    pub withdrawn: u32,
 }
 
 const COLUMNS: &str = "id, kind, sealed, at, session, acknowledged_at, hospital";
@@ -111,34 +150,119 @@ impl Ledger {
 
     /// Keeps a notice.
     pub async fn tell(&self, notice: NewNotice, now: Time) -> Result<i64, LedgerError> {
+        self.commit_first(move |writing| write(writing, &notice, now)).await
+    }
+
+    /// What a session did upon a notice, with the doctor's reason where one is wanted; `study`, of
+    /// which study.
+    pub async fn use_notice(
+        &self,
+        session: &sessions::Session,
+        notice: i64,
+        what: NoticeUse,
+        (reason, study): (String, Option<String>),
+        now: Time,
+    ) -> Result<(), LedgerError> {
+        let who = sessions::who(&session.doctor.user, session.id);
         self.commit_first(move |writing| {
-            let connection = writing.connection;
-            connection
-                .prepare_cached(
-                    "INSERT INTO notice(hospital, user, session, kind, sealed, at)
-                     VALUES(?1, ?2, ?3, ?4, x'', ?5)",
-                )?
-                .execute(params![
-                    notice.hospital,
-                    notice.user,
-                    notice.session,
-                    notice.kind.name(),
-                    now.0
-                ])?;
-            let id = connection.last_insert_rowid();
-            let stored = stored::notice_bytes(&notice.patient, &notice.exams);
-            let sealed = writing.keys.seal("notice.sealed", id, &stored);
-            connection
-                .prepare_cached("UPDATE notice SET sealed = ?2 WHERE id = ?1")?
-                .execute(params![id, sealed])?;
-            for plan in &notice.plans {
-                connection
-                    .prepare_cached("INSERT INTO notice_plan(notice, plan) VALUES(?1, ?2)")?
-                    .execute(params![id, plan])?;
-            }
-            Ok(id)
+            write_use(writing, notice, what, &reason, now)?;
+            let study = study.as_deref();
+            audit::record(writing.connection, what.name(), &who, None, study, now)
         })
         .await
+    }
+
+    /// A doctor opens the patient of another notice of the hospital, for a reason: the session gets
+    /// a notice of its own. `None`: the hospital has no such notice.
+    pub async fn break_glass(
+        &self,
+        session: sessions::Session,
+        notice: i64,
+        reason: String,
+        now: Time,
+    ) -> Result<Option<i64>, LedgerError> {
+        self.commit_first(move |writing| {
+            let connection = writing.connection;
+            let found: Option<Vec<u8>> = connection
+                .prepare_cached("SELECT sealed FROM notice WHERE id = ?1 AND hospital = ?2")?
+                .query_row(params![notice, session.doctor.hospital], |row| row.get(0))
+                .optional()?;
+            let Some(sealed) = found else { return Ok(None) };
+            let opened = writing.keys.open("notice.sealed", notice, &sealed)?;
+            let (patient, _) = stored::notice_from(&opened)?;
+            let plans =
+                ids(connection, "SELECT plan FROM notice_plan WHERE notice = ?1", params![notice])?;
+            let doctor = &session.doctor;
+            let own = NewNotice {
+                hospital: doctor.hospital.clone(),
+                user: doctor.user.clone(),
+                session: Some(session.id),
+                department: Department {
+                    code: doctor.department_code.clone(),
+                    name: doctor.department.clone(),
+                },
+                kind: NoticeKind::Opened,
+                patient,
+                exams: Vec::new(),
+                plans,
+            };
+            let id = write(writing, &own, now)?;
+            write_use(writing, id, NoticeUse::GlassBroken, &reason, now)?;
+            let who = sessions::who(&doctor.user, session.id);
+            audit::record(connection, NoticeUse::GlassBroken.name(), &who, None, None, now)?;
+            Ok(Some(id))
+        })
+        .await
+    }
+
+    /// How notices were used since a moment, per day, department and account: what hospitals count.
+    /// `offset` is the hospital's wall clock.
+    pub fn notice_figures(
+        &self,
+        since: Time,
+        offset: UtcOffset,
+    ) -> Result<Vec<NoticeFigures>, LedgerError> {
+        // The name that a department was last called by; the code is what stays.
+        let sql = "
+            WITH used AS (
+              SELECT n.*, CAST((n.at + ?2) / 86400000 AS INTEGER) AS day,
+                EXISTS(SELECT 1 FROM notice_use u WHERE u.notice = n.id AND u.what = ?3) AS opened,
+                EXISTS(SELECT 1 FROM notice_use u WHERE u.notice = n.id AND u.what = ?4) AS anyway,
+                EXISTS(SELECT 1 FROM notice_use u WHERE u.notice = n.id AND u.what = ?5) AS taken
+              FROM notice n WHERE n.at >= ?1)
+            SELECT day, hospital, department_code,
+              (SELECT l.department FROM notice l WHERE l.hospital = used.hospital
+                 AND l.department_code = used.department_code AND used.department_code <> ''
+                 ORDER BY l.id DESC LIMIT 1), max(department), user,
+              count(*), count(shown_at), sum(opened), sum(anyway), sum(taken)
+            FROM used GROUP BY day, hospital, department_code,
+              CASE WHEN department_code = '' THEN department END, user
+            ORDER BY day DESC, hospital, department_code, user";
+        let [opened, anyway, taken] =
+            [NoticeUse::Opened, NoticeUse::OrderedAnyway, NoticeUse::Withdrawn]
+                .map(NoticeUse::name);
+        let epoch = Time(0).wall(offset);
+        let ahead_ms = Time::from_wall(epoch, UtcOffset::from_minutes(0).unwrap_or(offset));
+        let ahead_ms = ahead_ms.map_or(0, |time| time.0);
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached(sql)?;
+            let wanted = params![since.0, ahead_ms, opened, anyway, taken];
+            let rows = statement.query_map(wanted, |row| {
+                let (latest, own): (Option<String>, String) = (row.get(3)?, row.get(4)?);
+                Ok(NoticeFigures {
+                    day: Time(row.get::<_, i64>(0)? * 86_400_000 - ahead_ms),
+                    hospital: row.get(1)?,
+                    department: Department { code: row.get(2)?, name: latest.unwrap_or(own) },
+                    user: row.get(5)?,
+                    queried: row.get(6)?,
+                    notified: row.get(7)?,
+                    opened: row.get(8)?,
+                    ordered_anyway: row.get(9)?,
+                    withdrawn: row.get(10)?,
+                })
+            })?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
     }
 
     /// The notices of an account that a session may see, its own and those of the list, the latest
@@ -295,4 +419,53 @@ impl Ledger {
         })
         .await
     }
+}
+
+fn write(writing: &Writing<'_>, notice: &NewNotice, now: Time) -> Result<i64, LedgerError> {
+    let connection = writing.connection;
+    connection
+        .prepare_cached(
+            "INSERT INTO notice(hospital, user, session, department, department_code, kind, sealed,
+               at) VALUES(?1, ?2, ?3, ?4, ?5, ?6, x'', ?7)",
+        )?
+        .execute(params![
+            notice.hospital,
+            notice.user,
+            notice.session,
+            notice.department.name,
+            notice.department.code,
+            notice.kind.name(),
+            now.0
+        ])?;
+    let id = connection.last_insert_rowid();
+    let stored = stored::notice_bytes(&notice.patient, &notice.exams);
+    let sealed = writing.keys.seal("notice.sealed", id, &stored);
+    connection
+        .prepare_cached("UPDATE notice SET sealed = ?2 WHERE id = ?1")?
+        .execute(params![id, sealed])?;
+    for plan in &notice.plans {
+        connection
+            .prepare_cached("INSERT INTO notice_plan(notice, plan) VALUES(?1, ?2)")?
+            .execute(params![id, plan])?;
+    }
+    Ok(id)
+}
+
+fn write_use(
+    writing: &Writing<'_>,
+    notice: i64,
+    what: NoticeUse,
+    reason: &str,
+    now: Time,
+) -> Result<(), LedgerError> {
+    let connection = writing.connection;
+    connection
+        .prepare_cached("INSERT INTO notice_use(notice, at, what, sealed) VALUES(?1, ?2, ?3, x'')")?
+        .execute(params![notice, now.0, what.name()])?;
+    let id = connection.last_insert_rowid();
+    let sealed = writing.keys.seal("notice_use.sealed", id, reason.as_bytes());
+    connection
+        .prepare_cached("UPDATE notice_use SET sealed = ?2 WHERE id = ?1")?
+        .execute(params![id, sealed])?;
+    Ok(())
 }

@@ -28,6 +28,31 @@ impl std::fmt::Debug for Doctor {
     }
 }
 
+/// What a doctor did upon a notice. Stored by [`NoticeUse::name`], which is also the audit's word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoticeUse {
+    /// Opened a study.
+    Opened,
+    /// Ordered the examination all the same.
+    OrderedAnyway,
+    /// Took the order back.
+    Withdrawn,
+    /// Opened a patient who is not among those opened lately, for a reason.
+    GlassBroken,
+}
+
+impl NoticeUse {
+    /// The stored word.
+    pub fn name(self) -> &'static str {
+        match self {
+            NoticeUse::Opened => "study opened",
+            NoticeUse::OrderedAnyway => "ordered all the same",
+            NoticeUse::Withdrawn => "order withdrawn",
+            NoticeUse::GlassBroken => "glass broken",
+        }
+    }
+}
+
 /// Why a doctor is told of a patient's outside studies. Stored by [`NoticeKind::name`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoticeKind {

@@ -8,12 +8,22 @@ use forepost_cache::{Study, Uid};
 use http::request::Parts;
 use http::uri::Scheme;
 use http::{HeaderValue, Request, Response, header};
+use http_body_util::{BodyExt, Limited};
 
 use super::html::{Language, date, escaped, name, page};
 use super::{Refusal, Workstations, access, guarded, respond, see, waiting};
 use crate::ledger::{LedgerError, Session};
-use crate::model::{FoundStudy, Link, NoticeKind};
+use crate::model::{FoundStudy, Link, NoticeKind, NoticeUse};
 use crate::notice::{NoticeShown, OutsideStudy, Progress};
+
+/// Bytes of a form: a reason in percent signs, and a button.
+const FORM_BYTES_MAX: usize = 8_192;
+
+/// Characters of a reason that is kept.
+const REASON_CHARACTERS_MAX: usize = 200;
+
+/// Characters of a reason that opens a patient: a word at least.
+const REASON_CHARACTERS_MIN: usize = 2;
 
 const HTML: &str = "text/html;charset=UTF-8";
 
@@ -135,6 +145,7 @@ async fn opened(
     let now = (workstations.clock)();
     let (server, of) = (Arc::clone(workstations), session.clone());
     let shown = waiting(move || server.notices.one(&of, notice, now)).await?;
+    let study_is_named = study.is_some();
     let holds = |shown: &NoticeShown| {
         study.is_none_or(|study| shown.studies.iter().any(|one| one.shown.study.study == *study))
     };
@@ -144,7 +155,7 @@ async fn opened(
             metrics::counter!("workstation_refused_total", "why" => "patient").increment(1);
             let study = study.map(|study| study.as_str().to_owned());
             workstations.ledger.note_deed(&session, "refused", study, now).await?;
-            Err(Refusal::NotOpened)
+            Err(if study_is_named { Refusal::NotOpened } else { Refusal::Glass(notice) })
         }
     }
 }
@@ -153,6 +164,11 @@ fn patient_page(language: Language, shown: &NoticeShown) -> String {
     let say = |chinese, english| language.say(chinese, english);
     let title = say("外院影像检查", "Studies made elsewhere");
     let patient = name(&shown.notice.patient);
+    let decide = if shown.notice.kind == NoticeKind::Ordered && shown.is_told() {
+        decide_form(language, shown.notice.id)
+    } else {
+        String::new()
+    };
     let exams: Vec<String> = shown.notice.exams.iter().map(|(_, name)| escaped(name)).collect();
     let why = match shown.notice.kind {
         NoticeKind::Opened => String::new(),
@@ -183,8 +199,24 @@ fn patient_page(language: Language, shown: &NoticeShown) -> String {
         &format!(
             "<header><h1>{title}</h1><p>{patient} <a href=\"/workstation/\" accesskey=\"b\">{back}\
              </a></p></header><main>{why}<table><thead><tr>{heads}</tr></thead><tbody>{rows}\
-             </tbody></table></main>"
+             </tbody></table>{decide}</main>"
         ),
+    )
+}
+
+/// What became of an order whose examination was made elsewhere.
+fn decide_form(language: Language, notice: i64) -> String {
+    let say = |chinese, english| language.say(chinese, english);
+    let (why, anyway, withdrawn) = (
+        say("理由", "Reason"),
+        say("仍需检查", "Order all the same"),
+        say("撤销检查", "Order withdrawn"),
+    );
+    format!(
+        "<form class=\"decide\" method=\"post\" action=\"/workstation/decide/{notice}\">\
+         <label>{why} <input name=\"reason\" maxlength=\"{REASON_CHARACTERS_MAX}\" size=\"40\">\
+         </label> <button name=\"what\" value=\"anyway\">{anyway}</button> \
+         <button name=\"what\" value=\"withdrawn\">{withdrawn}</button></form>"
     )
 }
 
@@ -267,8 +299,9 @@ pub(super) async fn study(
         let uid = Uid::try_from(study.as_str()).map_err(|_| Refusal::NotOpened)?;
         let (session, shown) = opened(&workstations, &parts, notice, Some(&uid)).await?;
         let now = (workstations.clock)();
-        let opened = Some(uid.as_str().to_owned());
-        workstations.ledger.note_deed(&session, "study opened", opened, now).await?;
+        let opened = (String::new(), Some(uid.as_str().to_owned()));
+        let ledger = &workstations.ledger;
+        ledger.use_notice(&session, notice, NoticeUse::Opened, opened, now).await?;
         let cache = workstations.cache.clone();
         let here = uid.clone();
         // A folder that cannot be read shows no series; the reader of its objects tells why.
@@ -379,6 +412,68 @@ pub(super) async fn acknowledge(
     }
 }
 
+/// What a form says, by its names; at most [`FORM_BYTES_MAX`].
+async fn form(body: Body) -> Vec<(String, String)> {
+    let Ok(body) = Limited::new(body, FORM_BYTES_MAX).collect().await else { return Vec::new() };
+    form_urlencoded::parse(&body.to_bytes()).into_owned().collect()
+}
+
+/// The reason of a form, without what does not show.
+fn reason(form: &[(String, String)]) -> String {
+    let text = form.iter().find(|(name, _)| name == "reason").map_or("", |(_, text)| text.as_str());
+    let shown = text.chars().filter(|c| !c.is_control()).take(REASON_CHARACTERS_MAX);
+    shown.collect::<String>().trim().to_owned()
+}
+
+/// The doctor ordered the examination all the same, or took the order back.
+pub(super) async fn decide(
+    State(workstations): State<Arc<Workstations>>,
+    Path(notice): Path<i64>,
+    request: Request<Body>,
+) -> Response<Body> {
+    let (parts, body) = request.into_parts();
+    let decided = async {
+        let (session, _) = opened(&workstations, &parts, notice, None).await?;
+        let form = form(body).await;
+        let withdrawn = form.iter().any(|(name, value)| name == "what" && value == "withdrawn");
+        let what = if withdrawn { NoticeUse::Withdrawn } else { NoticeUse::OrderedAnyway };
+        let now = (workstations.clock)();
+        let with = (reason(&form), None);
+        workstations.ledger.use_notice(&session, notice, what, with, now).await?;
+        workstations.ledger.acknowledge(session, notice, now).await?;
+        metrics::counter!("notice_decisions_total", "decision" => what.name()).increment(1);
+        Ok::<_, Refusal>(())
+    };
+    match decided.await {
+        Ok(()) => see("/workstation/"),
+        Err(refusal) => refused(&refusal, &parts),
+    }
+}
+
+/// The doctor gives a reason to see a patient who is not among those opened lately.
+pub(super) async fn break_glass(
+    State(workstations): State<Arc<Workstations>>,
+    Path(notice): Path<i64>,
+    request: Request<Body>,
+) -> Response<Body> {
+    let (parts, body) = request.into_parts();
+    let broken = async {
+        let session = workstations.session(&parts)?;
+        let reason = reason(&form(body).await);
+        if reason.chars().count() < REASON_CHARACTERS_MIN {
+            return Err(Refusal::Glass(notice));
+        }
+        let now = (workstations.clock)();
+        let own = workstations.ledger.break_glass(session, notice, reason, now).await?;
+        metrics::counter!("notice_decisions_total", "decision" => "glass broken").increment(1);
+        own.ok_or(Refusal::NotOpened)
+    };
+    match broken.await {
+        Ok(own) => see(&format!("/workstation/patient/{own}")),
+        Err(refusal) => refused(&refusal, &parts),
+    }
+}
+
 /// The window logs itself out.
 pub(super) async fn log_out(
     State(workstations): State<Arc<Workstations>>,
@@ -428,7 +523,7 @@ pub(super) fn refused(refusal: &Refusal, parts: &Parts) -> Response<Body> {
     match refusal {
         Refusal::Ledger(LedgerError::Closed) => log::debug!("a page while stopping"),
         Refusal::Ledger(_) | Refusal::Panicked => log::error!("a page is not shown: {refusal}"),
-        Refusal::NoSession | Refusal::NotOpened | Refusal::Foreign => {
+        Refusal::NoSession | Refusal::NotOpened | Refusal::Glass(_) | Refusal::Foreign => {
             log::debug!("a page is refused: {refusal}");
         }
     }
@@ -437,7 +532,7 @@ pub(super) fn refused(refusal: &Refusal, parts: &Parts) -> Response<Body> {
             "未登录或已退出。请在 HIS 中重新登录。",
             "Not logged in, or logged out. Log in at the HIS again.",
         ),
-        Refusal::NotOpened => language.say(
+        Refusal::NotOpened | Refusal::Glass(_) => language.say(
             "该患者不在您最近打开的患者之中。请先在 HIS 中打开该患者。",
             "This is not a patient whom you opened lately. Open the patient in the HIS first.",
         ),
@@ -446,8 +541,28 @@ pub(super) fn refused(refusal: &Refusal, parts: &Parts) -> Response<Body> {
             language.say("系统繁忙，请稍后重试。", "Busy. Please try again in a moment.")
         }
     };
-    let body = page(language, words, &format!("<main><p>{words}</p></main>"));
+    let glass = match refusal {
+        Refusal::Glass(notice) => glass_form(language, *notice),
+        _ => String::new(),
+    };
+    let body = page(language, words, &format!("<main><p>{words}</p>{glass}</main>"));
     let mut response = respond(HTML, body);
     *response.status_mut() = refusal.status();
     guarded(response)
+}
+
+/// Asks for the reason that opens a patient all the same.
+fn glass_form(language: Language, notice: i64) -> String {
+    let say = |chinese, english| language.say(chinese, english);
+    let (why, open, told) = (
+        say("调阅理由", "Reason"),
+        say("紧急调阅", "Open all the same"),
+        say("理由和本次调阅将被审计记录。", "The reason and this opening are audited."),
+    );
+    format!(
+        "<form method=\"post\" action=\"/workstation/glass/{notice}\"><label>{why} <input \
+         name=\"reason\" required minlength=\"{REASON_CHARACTERS_MIN}\" \
+         maxlength=\"{REASON_CHARACTERS_MAX}\" size=\"40\"></label> <button>{open}</button>\
+         <p>{told}</p></form>"
+    )
 }

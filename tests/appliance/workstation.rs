@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::support::cloud::{Act, Cloud, Step};
 use crate::support::forepost::Forepost;
+use crate::support::http;
 use crate::support::orthanc::Orthanc;
 use crate::support::patient::Patient;
 use crate::support::programs::openssl;
@@ -427,4 +428,86 @@ fn a_slow_source_holds_up_nobody_and_what_it_has_comes_into_the_same_notice() {
     assert_eq!(later.data["id"], first.data["id"], "the same notice");
     window.await_told(|one| one.data["here"] == 2);
     assert_eq!(clouds.map(|cloud| cloud.count(Step::Search)), [1, 1], "each asked once");
+}
+
+#[test]
+fn what_doctors_do_with_a_notice_is_counted_and_a_reason_opens_another_patient() {
+    let patient = Patient::new(906);
+    let study = Study::of(&patient, 906);
+    let orthanc = Orthanc::with(&[&study]);
+    let cloud = Cloud::before(&orthanc);
+    let forepost = Forepost::start(setup(&[cloud.source("region")]));
+    let registration = patient.registration(26, 0);
+    forepost.accept(&registration);
+    forepost.await_state(&registration, "ready");
+    let mut windows = [("7", HERE, "101"), ("8", THERE, "=1+1")].map(|(user, address, code)| {
+        let fields = format!(
+            "hisUserId={user}&type=1&doctorName=A&department=%E5%86%85%E7%A7%91\
+             &departmentCode={code}"
+        );
+        Window::open(&forepost, &log_in(&forepost, &fields), address)
+    });
+    windows.iter_mut().for_each(|window| window.listen(&forepost));
+    say(&forepost, ORDER, &call(&patient, "7", HERE, &["胸部CT平扫"]));
+    let id = windows[0].await_told(notice).data["id"].clone();
+    let form = |window: &Window, target: String, body: &str| {
+        let headers = [
+            ("Cookie", window.cookie.as_str()),
+            ("Content-Type", "application/x-www-form-urlencoded"),
+        ];
+        forepost.ask("POST", &target, &headers, body.as_bytes())
+    };
+    let page = windows[0].ask(&forepost, "GET", &format!("/workstation/patient/{id}")).text();
+    assert!(page.contains("仍需检查"), "{page}");
+    let reason = "reason=%E6%80%A5%E8%AF%8A%E6%8A%A2%E6%95%91";
+    let decide = format!("/workstation/decide/{id}");
+    assert_eq!(form(&windows[1], decide.clone(), "what=withdrawn").status, 403);
+    assert_eq!(form(&windows[0], decide, &format!("{reason}&what=anyway")).status, 303);
+    windows[0].ask(&forepost, "GET", &format!("/workstation/study/{id}/{}", study.uid()));
+
+    // Another doctor's patient opens for a reason, and for nothing less.
+    let target = format!("/workstation/patient/{id}");
+    let refused = windows[1].ask(&forepost, "GET", &target);
+    assert!(refused.status == 403 && refused.text().contains("紧急调阅"), "{}", refused.text());
+    let glass = format!("/workstation/glass/{id}");
+    for empty in ["", "reason=", "reason=%20%20%20", "reason=%0a%0a"] {
+        assert_eq!(form(&windows[1], glass.clone(), empty).status, 403, "{empty:?}");
+    }
+    assert_eq!(form(&windows[1], "/workstation/glass/999".into(), reason).status, 403);
+    let opened = form(&windows[1], glass, reason);
+    assert_eq!(opened.status, 303);
+    let page = windows[1].ask(&forepost, "GET", opened.header("location").unwrap());
+    assert!(page.text().contains(&patient.name), "{}", page.text());
+    assert_eq!(
+        windows[1].ask(&forepost, "GET", &target).status,
+        403,
+        "the other notice stays shut"
+    );
+
+    let whats: Vec<String> = deeds(&forepost).into_iter().map(|(_, what, _)| what).collect();
+    for what in ["ordered all the same", "study opened", "glass broken", "refused"] {
+        assert!(whats.iter().any(|one| one == what), "{what} in {whats:?}");
+    }
+    let csv = http::ask(&forepost.console(), "GET", "/use.csv", &[], b"").unwrap().text();
+    let rows: Vec<Vec<String>> = csv
+        .lines()
+        .skip(1)
+        .map(|line| line.split(',').map(|cell| cell.trim_matches('"').to_owned()).collect())
+        .collect();
+    let own = rows.iter().find(|row| row[4] == "7").expect("a row of the account");
+    assert_eq!(own[1..], ["123456", "101", "内科", "7", "1", "1", "1", "1", "0"], "{csv}");
+    let other = rows.iter().find(|row| row[4] == "8").expect("a row of the other");
+    assert_eq!(other[2], "'=1+1", "no spreadsheet takes it for a formula");
+    assert!(!csv.contains(&patient.name) && !csv.contains("急诊抢救"), "{csv}");
+    let page = http::ask(&forepost.console(), "GET", "/use", &[], b"").unwrap().text();
+    assert!(page.contains("<td>内科</td>"), "{page}");
+
+    // A department that is called otherwise from now on keeps its figures under its code.
+    let fields = "hisUserId=7&type=1&doctorName=A&department=%E5%BF%83%E5%86%85&departmentCode=101";
+    windows[0] = Window::open(&forepost, &log_in(&forepost, fields), HERE);
+    say(&forepost, OPEN, &call(&patient, "7", HERE, &[]));
+    let csv = http::ask(&forepost.console(), "GET", "/use.csv", &[], b"").unwrap().text();
+    let of_seven: Vec<&str> = csv.lines().filter(|line| line.contains("\"7\"")).collect();
+    assert_eq!(of_seven.len(), 1, "{csv}");
+    assert!(of_seven[0].contains("\"心内\",\"7\",\"2\""), "{csv}");
 }
