@@ -16,6 +16,7 @@ mod events;
 mod html;
 mod login;
 mod pages;
+mod report;
 mod setup;
 
 use std::sync::Arc;
@@ -70,6 +71,7 @@ pub fn router(workstations: Arc<Workstations>) -> Router {
         .route("/workstation/events", get(events::answer))
         .route("/workstation/patient/{notice}", get(pages::patient))
         .route("/workstation/study/{notice}/{study}", get(pages::study))
+        .route("/workstation/document/{notice}/{study}/{sop}", get(pages::document))
         .route("/workstation/fetch/{notice}/{study}", post(pages::fetch))
         .route("/workstation/acknowledge/{notice}", post(pages::acknowledge))
         .route("/workstation/decide/{notice}", post(pages::decide))

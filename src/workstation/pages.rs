@@ -11,10 +11,13 @@ use http::{HeaderValue, Request, Response, header};
 use http_body_util::{BodyExt, Limited};
 
 use super::html::{Language, date, escaped, name, page};
-use super::{Refusal, Workstations, access, guarded, respond, see, waiting};
+use super::{Refusal, Workstations, access, guarded, report, respond, see, waiting};
 use crate::ledger::{LedgerError, Session};
 use crate::model::{FoundStudy, Link, NoticeKind, NoticeUse};
 use crate::notice::{NoticeShown, OutsideStudy, Progress};
+
+/// Bytes of a document that is shown: scanned pages come to a few megabytes.
+const DOCUMENT_BYTES_MAX: u64 = 64 << 20;
 
 /// Bytes of a form: a reason in percent signs, and a button.
 const FORM_BYTES_MAX: usize = 8_192;
@@ -305,11 +308,20 @@ pub(super) async fn study(
         let cache = workstations.cache.clone();
         let here = uid.clone();
         // A folder that cannot be read shows no series; the reader of its objects tells why.
-        let here = waiting(move || Ok(cache.study(&here).ok().flatten())).await?;
+        let read = move || {
+            let study = cache.study(&here).ok().flatten();
+            let reports = study.as_ref().map(|study| report::shown(language, notice, study));
+            let reports = reports.transpose().unwrap_or_else(|error| {
+                log::error!(study = here.as_str(); "reading its reports: {error}");
+                None
+            });
+            Ok((study, reports.unwrap_or_default()))
+        };
+        let (here, reports) = waiting(read).await?;
         let one = shown.studies.iter().find(|one| one.shown.study.study == uid);
         let one = one.ok_or(Refusal::NotOpened)?;
         let viewer = workstations.viewer.as_deref();
-        Ok::<_, Refusal>(study_page(language, notice, one, here.as_deref(), viewer))
+        Ok::<_, Refusal>(study_page(language, notice, (one, here.as_deref(), &reports), viewer))
     };
     answer(shown.await, &parts)
 }
@@ -317,8 +329,7 @@ pub(super) async fn study(
 fn study_page(
     language: Language,
     notice: i64,
-    one: &OutsideStudy,
-    here: Option<&Study>,
+    (one, here, reports): (&OutsideStudy, Option<&Study>, &[String]),
     viewer: Option<&str>,
 ) -> String {
     let say = |chinese, english| language.say(chinese, english);
@@ -352,9 +363,13 @@ fn study_page(
         }
         None => format!("<p>{}</p>", say("未配置阅片器地址", "No viewer is configured")),
     };
-    let report = match has_report(&study.modalities) {
-        true => say("报告随检查送达", "The report came with the study"),
-        false => say("报告未送达", "No report delivered"),
+    let report = match (reports, has_report(&study.modalities)) {
+        ([], true) => format!("<p>{}</p>", say("报告尚未到达", "The report is on its way")),
+        ([], false) => format!("<p>{}</p>", say("报告未送达", "No report delivered")),
+        (reports, _) => {
+            let title = say("报告", "Report");
+            format!("<section class=\"report\"><h2>{title}</h2>{}</section>", reports.join("<hr>"))
+        }
     };
     let (back, why) = (say("返回", "Back"), escaped(&one.shown.why));
     let chosen = say("选取原因", "Why it was chosen");
@@ -363,11 +378,46 @@ fn study_page(
         say("外院影像检查", "A study made elsewhere"),
         &format!(
             "<header><h1>{title}</h1><p><a href=\"/workstation/patient/{notice}\" accesskey=\"b\">\
-             {back}</a></p></header><main>{open}<p>{report}</p><table><thead><tr>{heads}</tr>\
+             {back}</a></p></header><main>{open}{report}<table><thead><tr>{heads}</tr>\
              </thead><tbody>{series}</tbody></table><details><summary>{chosen}</summary><p>{why}\
              </p></details></main>"
         ),
     )
+}
+
+/// An encapsulated document of a study.
+pub(super) async fn document(
+    State(workstations): State<Arc<Workstations>>,
+    Path((notice, study, sop)): Path<(i64, String, String)>,
+    request: Request<Body>,
+) -> Response<Body> {
+    let (parts, _) = request.into_parts();
+    let found = async {
+        let uid = |text: &str| Uid::try_from(text).map_err(|_| Refusal::NotOpened);
+        let (study, sop) = (uid(&study)?, uid(&sop)?);
+        let (session, _) = opened(&workstations, &parts, notice, Some(&study)).await?;
+        let now = (workstations.clock)();
+        let of = Some(study.as_str().to_owned());
+        workstations.ledger.note_deed(&session, "report opened", of, now).await?;
+        let cache = workstations.cache.clone();
+        let read = move || {
+            let here = cache.study(&study).ok().flatten();
+            let instance = here.as_ref().and_then(|here| here.instance(&sop));
+            let (Some(here), Some(instance)) = (&here, instance) else { return Ok(None) };
+            if !report::is_document(instance) {
+                return Ok(None);
+            }
+            Ok(report::document(here, instance, DOCUMENT_BYTES_MAX).unwrap_or_else(|error| {
+                log::error!(study = study.as_str(); "reading a document: {error}");
+                None
+            }))
+        };
+        waiting(read).await?.ok_or(Refusal::NotOpened)
+    };
+    match found.await {
+        Ok(document) => respond("application/pdf", document),
+        Err(refusal) => refused(&refusal, &parts),
+    }
 }
 
 /// Has a study fetched now.

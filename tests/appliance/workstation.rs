@@ -9,7 +9,7 @@ use crate::support::forepost::Forepost;
 use crate::support::http;
 use crate::support::orthanc::Orthanc;
 use crate::support::patient::Patient;
-use crate::support::programs::openssl;
+use crate::support::programs::{openssl, python};
 use crate::support::setup::Setup;
 use crate::support::study::Study;
 use crate::support::window::{Told, Window, log_in};
@@ -510,4 +510,54 @@ fn what_doctors_do_with_a_notice_is_counted_and_a_reason_opens_another_patient()
     let of_seven: Vec<&str> = csv.lines().filter(|line| line.contains("\"7\"")).collect();
     assert_eq!(of_seven.len(), 1, "{csv}");
     assert!(of_seven[0].contains("\"心内\",\"7\",\"2\""), "{csv}");
+}
+
+#[test]
+fn reports_that_came_with_a_study_are_read_on_its_page() {
+    let patient = Patient::new(907);
+    let study = Study::of(&patient, 907);
+    let orthanc = Orthanc::with(&[&study]);
+    let folder = tempfile::tempdir().unwrap();
+    let made = python(
+        "make_reports.py",
+        &[
+            &folder.path().to_string_lossy(),
+            &study.uid(),
+            &study.patient_id,
+            &study.pn,
+            &study.birth_date,
+            &study.sex,
+            &study.institution,
+            &study.date,
+        ],
+    );
+    for path in made["paths"].as_array().unwrap() {
+        orthanc.store_file(std::path::Path::new(path.as_str().unwrap()));
+    }
+    let cloud = Cloud::before(&orthanc);
+    let forepost = Forepost::start(setup(&[cloud.source("region")]));
+    let mut window = Window::of(&forepost, "7", HERE);
+    window.listen(&forepost);
+    say(&forepost, OPEN, &call(&patient, "7", HERE, &[]));
+    let told = window.await_told(|one| one.data["here"] == 1).data;
+    let uid = study.uid();
+    let page = window.ask(&forepost, "GET", &format!("/workstation/study/{}/{uid}", told["id"]));
+    let text = page.text();
+    for words in ["放射学报告", "所见", "右肺上叶小结节 &lt;5mm&gt;", "建议随访。"]
+    {
+        assert!(text.contains(words), "{words} in {text}");
+    }
+    let document = format!("/workstation/document/{}/{uid}/{uid}.9.1", told["id"]);
+    assert!(text.contains(&document), "{text}");
+    let got = window.ask(&forepost, "GET", &document);
+    assert_eq!((got.status, got.header("content-type")), (200, Some("application/pdf")));
+    // A value of odd length is padded (PS3.5, 6.2).
+    let pdf = made["pdf"].as_str().unwrap().as_bytes();
+    assert_eq!(got.body[..pdf.len()], *pdf);
+    for other in [format!("{uid}.8.1"), format!("{uid}.1.1"), "2.25.1".to_owned()] {
+        let target = format!("/workstation/document/{}/{uid}/{other}", told["id"]);
+        assert_eq!(window.ask(&forepost, "GET", &target).status, 403, "{target}");
+    }
+    let known = deeds(&forepost);
+    assert!(known.iter().any(|(_, what, _)| what == "report opened"), "{known:?}");
 }
