@@ -81,6 +81,8 @@ pub struct Config {
     pub viewer: Option<String>,
     /// Proxies between workstations and us whose `X-Forwarded-For` is believed.
     pub proxies: Vec<IpNet>,
+    /// Seconds after which a patient's page that nobody touches is left.
+    pub idle_seconds: u32,
 }
 
 /// A zone's listeners.
@@ -158,7 +160,7 @@ impl Config {
         let deliveries = deliveries::take(&mut root, insured_only, offset);
         let (shrink_percent_max, dictionary_sources) = dictionaries::take(&mut root, &hospitals);
         let (databases, views) = views::take(&mut root);
-        let (viewer, proxies) = take_workstation(root.section("workstation"));
+        let (viewer, proxies, idle_seconds) = take_workstation(root.section("workstation"));
         let config = Config {
             cache: root.path("cache").unwrap_or_else(|| data.join("cache")),
             data,
@@ -184,6 +186,7 @@ impl Config {
             views,
             viewer,
             proxies,
+            idle_seconds,
         };
         root.end();
         config
@@ -309,15 +312,16 @@ fn take_eviction(mut section: Section<'_>) -> (Marks, i64) {
     (marks, stay_days * 86_400_000)
 }
 
-fn take_workstation(mut section: Section<'_>) -> (Option<String>, Vec<IpNet>) {
+fn take_workstation(mut section: Section<'_>) -> (Option<String>, Vec<IpNet>, u32) {
     let viewer = section.text("viewer");
     let address = |text: &String| text.starts_with("http://") || text.starts_with("https://");
     if viewer.as_ref().is_some_and(|text| !address(text) || !text.contains("{study}")) {
         section.mistake("viewer", "expected an http or https address with `{study}` in it");
     }
     let proxies = section.nets("proxies");
+    let idle_seconds = section.number("idle_seconds", 5, 86_400).unwrap_or(600);
     section.end();
-    (viewer, proxies)
+    (viewer, proxies, idle_seconds as u32)
 }
 
 fn take_patient_numbers(root: &mut Section<'_>) -> Vec<IdentifierKind> {

@@ -46,11 +46,12 @@ pub fn router(console: Arc<Console>) -> Router {
 const USE_DAYS: i64 = 92;
 
 /// The columns of use: names for a table of figures, then for people.
-const USE_COLUMNS: [(&str, &str); 10] = [
+const USE_COLUMNS: [(&str, &str); 11] = [
     ("day", "日期 Day"),
     ("hospital", "医院 Hospital"),
     ("departmentCode", "科室编码 Department"),
     ("department", "科室 Name"),
+    ("inDictionary", "字典 In the dictionary"),
     ("hisUserId", "账号 Account"),
     ("queried", "查询 Queried"),
     ("notified", "提醒 Notified"),
@@ -60,7 +61,7 @@ const USE_COLUMNS: [(&str, &str); 10] = [
 ];
 
 /// The rows of use, each cell as text. Accounts are the HIS's own; no name of anybody.
-async fn used(console: &Console) -> Result<Vec<[String; 10]>, LedgerError> {
+async fn used(console: &Console) -> Result<Vec<[String; 11]>, LedgerError> {
     let (ledger, offset) = (console.ledger.clone(), console.offset);
     let since = (console.clock)().plus_ms(-USE_DAYS * 86_400_000);
     let read = tokio::task::spawn_blocking(move || ledger.notice_figures(since, offset));
@@ -70,7 +71,20 @@ async fn used(console: &Console) -> Result<Vec<[String; 10]>, LedgerError> {
         let Department { code, name } = one.department;
         let counts = [one.queried, one.notified, one.opened, one.ordered_anyway, one.withdrawn];
         let [queried, notified, opened, anyway, withdrawn] = counts.map(|count| count.to_string());
-        [day, one.hospital, code, name, one.user, queried, notified, opened, anyway, withdrawn]
+        let listed = if one.is_listed { "1" } else { "0" }.to_owned();
+        [
+            day,
+            one.hospital,
+            code,
+            name,
+            listed,
+            one.user,
+            queried,
+            notified,
+            opened,
+            anyway,
+            withdrawn,
+        ]
     };
     Ok(figures.into_iter().map(row).collect())
 }

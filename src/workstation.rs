@@ -53,6 +53,8 @@ pub struct Workstations {
     pub proxies: Vec<IpNet>,
     /// Where a study opens in a viewer; `{study}` stands for its UID.
     pub viewer: Option<String>,
+    /// Seconds after which a patient's page that nobody touches is left.
+    pub idle_seconds: u32,
     /// Ends the streams.
     pub stop: CancellationToken,
     /// The machine's clock.
@@ -68,6 +70,7 @@ pub fn router(workstations: Arc<Workstations>) -> Router {
         .route("/workstation/", get(pages::window))
         .route("/workstation/window.js", get(pages::script))
         .route("/workstation/window.css", get(pages::style))
+        .route("/workstation/idle.js", get(pages::idle_script))
         .route("/workstation/events", get(events::answer))
         .route("/workstation/patient/{notice}", get(pages::patient))
         .route("/workstation/study/{notice}/{study}", get(pages::study))

@@ -251,6 +251,7 @@ pub(super) fn workstations(
         hospitals: config.hospitals.iter().map(|one| one.code.clone()).collect(),
         proxies: std::mem::take(&mut config.proxies),
         viewer: config.viewer.take(),
+        idle_seconds: config.idle_seconds,
         stop: stop.clone(),
         clock: clock::now,
     }))

@@ -95,8 +95,10 @@ pub struct NoticeFigures {
     pub day: Time,
     /// The hospital's code.
     pub hospital: String,
-    /// The department by its code, with its latest name.
+    /// The department by its code, with the dictionary's name or its latest.
     pub department: Department,
+    /// Whether the dictionary has it; where not, somebody should say which one it is.
+    pub is_listed: bool,
     /// The account.
     pub user: String,
     /// Patients opened and orders made.
@@ -222,7 +224,7 @@ impl Ledger {
         since: Time,
         offset: UtcOffset,
     ) -> Result<Vec<NoticeFigures>, LedgerError> {
-        // The name that a department was last called by; the code is what stays.
+        // The dictionary's name of a department, else what it was last called; the code stays.
         let sql = "
             WITH used AS (
               SELECT n.*, CAST((n.at + ?2) / 86400000 AS INTEGER) AS day,
@@ -231,6 +233,9 @@ impl Ledger {
                 EXISTS(SELECT 1 FROM notice_use u WHERE u.notice = n.id AND u.what = ?5) AS taken
               FROM notice n WHERE n.at >= ?1)
             SELECT day, hospital, department_code,
+              (SELECT r.name FROM dictionary d JOIN dictionary_row r ON r.dictionary = d.id
+                 WHERE d.hospital = used.hospital AND d.kind = 'dept'
+                   AND r.code = used.department_code),
               (SELECT l.department FROM notice l WHERE l.hospital = used.hospital
                  AND l.department_code = used.department_code AND used.department_code <> ''
                  ORDER BY l.id DESC LIMIT 1), max(department), user,
@@ -248,17 +253,21 @@ impl Ledger {
             let mut statement = connection.prepare_cached(sql)?;
             let wanted = params![since.0, ahead_ms, opened, anyway, taken];
             let rows = statement.query_map(wanted, |row| {
-                let (latest, own): (Option<String>, String) = (row.get(3)?, row.get(4)?);
+                let listed: Option<String> = row.get(3)?;
+                let (latest, own): (Option<String>, String) = (row.get(4)?, row.get(5)?);
+                let is_listed = listed.is_some();
+                let name = listed.or(latest).unwrap_or(own);
                 Ok(NoticeFigures {
                     day: Time(row.get::<_, i64>(0)? * 86_400_000 - ahead_ms),
                     hospital: row.get(1)?,
-                    department: Department { code: row.get(2)?, name: latest.unwrap_or(own) },
-                    user: row.get(5)?,
-                    queried: row.get(6)?,
-                    notified: row.get(7)?,
-                    opened: row.get(8)?,
-                    ordered_anyway: row.get(9)?,
-                    withdrawn: row.get(10)?,
+                    department: Department { code: row.get(2)?, name },
+                    is_listed,
+                    user: row.get(6)?,
+                    queried: row.get(7)?,
+                    notified: row.get(8)?,
+                    opened: row.get(9)?,
+                    ordered_anyway: row.get(10)?,
+                    withdrawn: row.get(11)?,
                 })
             })?;
             Ok(rows.collect::<Result<_, _>>()?)

@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::writer::Writing;
 use super::{Ledger, LedgerError, audit, stored};
 use crate::limits::{CODE_MS, SESSION_MS_MAX, SESSIONS_OF_USER_MAX};
-use crate::model::{Doctor, Time};
+use crate::model::{DictionaryKind, Doctor, Time};
 use crate::seal::Keys;
 
 pub(super) const TABLES: &str = "
@@ -53,17 +53,21 @@ pub struct Session {
 const COLUMNS: &str = "id, hospital, user, department, department_code, sealed, address, mac";
 
 impl Ledger {
-    /// A doctor logged in. The code is good for one window within [`CODE_MS`]. Of more sessions
-    /// than [`SESSIONS_OF_USER_MAX`] of one account the oldest end.
+    /// A doctor logged in; a department without a code gets the dictionary's. The code is good
+    /// for one window within [`CODE_MS`]. Of more sessions than [`SESSIONS_OF_USER_MAX`] of one
+    /// account the oldest end.
     pub async fn begin_session(
         &self,
-        doctor: Doctor,
+        mut doctor: Doctor,
         code: Digest,
         mac: String,
         now: Time,
     ) -> Result<i64, LedgerError> {
         self.commit_first(move |writing| {
             let connection = writing.connection;
+            if doctor.department_code.is_empty() {
+                doctor.department_code = department_code(connection, &doctor)?;
+            }
             connection
                 .prepare_cached(
                     "INSERT INTO session(hospital, user, department, department_code, sealed,
@@ -218,6 +222,23 @@ impl Ledger {
         })
         .await
     }
+}
+
+/// The code under which the hospital's dictionary has a department of that name; empty where it has
+/// none, or several.
+fn department_code(connection: &Connection, doctor: &Doctor) -> Result<String, LedgerError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT r.code FROM dictionary d JOIN dictionary_row r ON r.dictionary = d.id
+         WHERE d.hospital = ?1 AND d.kind = ?2 AND r.name = ?3 AND r.name <> '' LIMIT 2",
+    )?;
+    let kind = DictionaryKind::Dept.name();
+    let rows =
+        statement.query_map(params![doctor.hospital, kind, doctor.department], |row| row.get(0))?;
+    let codes = rows.collect::<Result<Vec<String>, _>>()?;
+    Ok(match codes.as_slice() {
+        [only] => only.clone(),
+        _ => String::new(),
+    })
 }
 
 /// Who did it is the account with the number of its session, which holds name and number.

@@ -131,7 +131,7 @@ pub(super) async fn patient(
         let now = (workstations.clock)();
         workstations.ledger.note_deed(&session, "outside studies shown", None, now).await?;
         workstations.ledger.acknowledge(session, notice, now).await?;
-        Ok::<_, Refusal>(patient_page(language, &shown))
+        Ok::<_, Refusal>(patient_page(language, &shown, workstations.idle_seconds))
     };
     answer(shown.await, &parts)
 }
@@ -163,7 +163,7 @@ async fn opened(
     }
 }
 
-fn patient_page(language: Language, shown: &NoticeShown) -> String {
+fn patient_page(language: Language, shown: &NoticeShown, idle_seconds: u32) -> String {
     let say = |chinese, english| language.say(chinese, english);
     let title = say("外院影像检查", "Studies made elsewhere");
     let patient = name(&shown.notice.patient);
@@ -196,15 +196,12 @@ fn patient_page(language: Language, shown: &NoticeShown) -> String {
     ];
     let heads: String = heads.iter().map(|head| format!("<th scope=\"col\">{head}</th>")).collect();
     let back = say("返回", "Back");
-    page(
-        language,
-        title,
-        &format!(
-            "<header><h1>{title}</h1><p>{patient} <a href=\"/workstation/\" accesskey=\"b\">{back}\
-             </a></p></header><main>{why}<table><thead><tr>{heads}</tr></thead><tbody>{rows}\
-             </tbody></table>{decide}</main>"
-        ),
-    )
+    let body = format!(
+        "<header><h1>{title}</h1><p>{patient} <a href=\"/workstation/\" accesskey=\"b\">{back}</a>\
+         </p></header><main>{why}<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody>\
+         </table>{decide}</main>"
+    );
+    patients_page(language, (title, &body), idle_seconds)
 }
 
 /// What became of an order whose examination was made elsewhere.
@@ -320,8 +317,8 @@ pub(super) async fn study(
         let (here, reports) = waiting(read).await?;
         let one = shown.studies.iter().find(|one| one.shown.study.study == uid);
         let one = one.ok_or(Refusal::NotOpened)?;
-        let viewer = workstations.viewer.as_deref();
-        Ok::<_, Refusal>(study_page(language, notice, (one, here.as_deref(), &reports), viewer))
+        let shown = (one, here.as_deref(), reports.as_slice());
+        Ok::<_, Refusal>(study_page(language, notice, shown, &workstations))
     };
     answer(shown.await, &parts)
 }
@@ -330,7 +327,7 @@ fn study_page(
     language: Language,
     notice: i64,
     (one, here, reports): (&OutsideStudy, Option<&Study>, &[String]),
-    viewer: Option<&str>,
+    workstations: &Workstations,
 ) -> String {
     let say = |chinese, english| language.say(chinese, english);
     let study = &one.shown.study;
@@ -355,7 +352,7 @@ fn study_page(
         say("图像", "Images"),
     ];
     let heads: String = heads.iter().map(|head| format!("<th scope=\"col\">{head}</th>")).collect();
-    let open = match viewer {
+    let open = match &workstations.viewer {
         Some(viewer) => {
             let address = escaped(&viewer.replace("{study}", study.study.as_str()));
             let words = say("打开影像", "Open the images");
@@ -373,16 +370,14 @@ fn study_page(
     };
     let (back, why) = (say("返回", "Back"), escaped(&one.shown.why));
     let chosen = say("选取原因", "Why it was chosen");
-    page(
-        language,
-        say("外院影像检查", "A study made elsewhere"),
-        &format!(
-            "<header><h1>{title}</h1><p><a href=\"/workstation/patient/{notice}\" accesskey=\"b\">\
+    let body = format!(
+        "<header><h1>{title}</h1><p><a href=\"/workstation/patient/{notice}\" accesskey=\"b\">\
              {back}</a></p></header><main>{open}{report}<table><thead><tr>{heads}</tr>\
              </thead><tbody>{series}</tbody></table><details><summary>{chosen}</summary><p>{why}\
              </p></details></main>"
-        ),
-    )
+    );
+    let page_title = say("外院影像检查", "A study made elsewhere");
+    patients_page(language, (page_title, &body), workstations.idle_seconds)
 }
 
 /// An encapsulated document of a study.
@@ -553,6 +548,18 @@ pub(super) async fn log_out(
 /// The script of the window.
 pub(super) async fn script() -> Response<Body> {
     respond("text/javascript;charset=UTF-8", include_str!("window.js"))
+}
+
+/// What leaves a patient's page.
+pub(super) async fn idle_script() -> Response<Body> {
+    respond("text/javascript;charset=UTF-8", include_str!("idle.js"))
+}
+
+/// A page that shows a patient.
+fn patients_page(language: Language, (title, body): (&str, &str), idle_seconds: u32) -> String {
+    let script =
+        format!("<script src=\"/workstation/idle.js\" data-seconds=\"{idle_seconds}\"></script>");
+    page(language, title, &format!("{body}{script}"))
 }
 
 /// How the pages look.

@@ -123,13 +123,21 @@ fn a_window_outlives_a_cut_a_restart_and_ends_with_the_logout() {
         patients.iter().map(|one| Study::of(one, 50 + u64::from(one.number))).collect();
     let orthanc = Orthanc::with(&studies.iter().collect::<Vec<_>>());
     let cloud = Cloud::before(&orthanc);
-    let mut forepost = Forepost::start(setup(&[cloud.source("region")]));
+    let mut idle = setup(&[cloud.source("region")]);
+    idle.more.push_str("idle_seconds = 5\n");
+    let mut forepost = Forepost::start(idle);
     let mut browser = Browser::start();
     let address = "192.0.2.10";
     browser.open("one", &login(&forepost, "7", "A"), address, "zh-CN");
     browser.wait("one", "#state.live");
     say(&forepost, OPEN, &call(&patients[0], "7", address, &[]));
     browser.wait("one", "#notices li");
+
+    // A patient's page is left when nobody touches it.
+    browser.click("one", "#notices li a");
+    browser.wait("one", "tbody tr");
+    browser.wait("one", "#state.live");
+    browser.wait("one", "#notices li.seen");
 
     // What comes while the network is cut is there afterwards, once.
     browser.window("one", "offline", json!({ "off": true }));
@@ -142,18 +150,16 @@ fn a_window_outlives_a_cut_a_restart_and_ends_with_the_logout() {
 
     // The same across a restart on the same address.
     browser.click("one", "#notices li button");
-    browser.wait("one", "#notices li.seen");
+    browser.window("one", "await_gone", json!({ "selector": "#notices li.new" }));
     forepost.stop();
     browser.wait("one", "#state.lost");
     forepost.restart();
     let url = format!("http://{}/workstation/", forepost.hospital());
     browser.window("one", "go", json!({ "url": url }));
     browser.wait("one", "#state.live");
-    let seen = wait_for(PATIENCE, || {
-        let seen = browser.texts("one", "#notices li.seen").len();
-        (seen == 1 && browser.texts("one", "#notices li.new").len() == 1).then_some(())
-    });
-    seen.expect("both notices, one of them seen");
+    let seen =
+        wait_for(PATIENCE, || (browser.texts("one", "#notices li.seen").len() == 2).then_some(()));
+    seen.expect("both notices, and that they were seen");
     say(&forepost, OPEN, &call(&patients[2], "7", address, &[]));
     let three =
         wait_for(PATIENCE, || (browser.texts("one", "#notices li").len() == 3).then_some(()));

@@ -407,7 +407,7 @@ fn a_slow_source_holds_up_nobody_and_what_it_has_comes_into_the_same_notice() {
         ..Study::of(&patient, 9050)
     };
     let archives = [Orthanc::with(&[&near]), Orthanc::with(&[&far])];
-    let clouds = archives.each_ref().map(|archive| Cloud::before(archive));
+    let clouds = archives.each_ref().map(Cloud::before);
     clouds[1].behave(|asked| match asked.step {
         Step::Search => Act::Later(SLOW, Box::new(Act::Pass)),
         _ => Act::Pass,
@@ -494,9 +494,9 @@ fn what_doctors_do_with_a_notice_is_counted_and_a_reason_opens_another_patient()
         .skip(1)
         .map(|line| line.split(',').map(|cell| cell.trim_matches('"').to_owned()).collect())
         .collect();
-    let own = rows.iter().find(|row| row[4] == "7").expect("a row of the account");
-    assert_eq!(own[1..], ["123456", "101", "内科", "7", "1", "1", "1", "1", "0"], "{csv}");
-    let other = rows.iter().find(|row| row[4] == "8").expect("a row of the other");
+    let own = rows.iter().find(|row| row[5] == "7").expect("a row of the account");
+    assert_eq!(own[1..], ["123456", "101", "内科", "0", "7", "1", "1", "1", "1", "0"], "{csv}");
+    let other = rows.iter().find(|row| row[5] == "8").expect("a row of the other");
     assert_eq!(other[2], "'=1+1", "no spreadsheet takes it for a formula");
     assert!(!csv.contains(&patient.name) && !csv.contains("急诊抢救"), "{csv}");
     let page = http::ask(&forepost.console(), "GET", "/use", &[], b"").unwrap().text();
@@ -509,7 +509,22 @@ fn what_doctors_do_with_a_notice_is_counted_and_a_reason_opens_another_patient()
     let csv = http::ask(&forepost.console(), "GET", "/use.csv", &[], b"").unwrap().text();
     let of_seven: Vec<&str> = csv.lines().filter(|line| line.contains("\"7\"")).collect();
     assert_eq!(of_seven.len(), 1, "{csv}");
-    assert!(of_seven[0].contains("\"心内\",\"7\",\"2\""), "{csv}");
+    assert!(of_seven[0].contains("\"心内\",\"0\",\"7\",\"2\""), "{csv}");
+
+    // A department of the dictionary has its code and its name from there.
+    let file = forepost.data().parent().unwrap().join("departments.csv");
+    std::fs::write(&file, "deptCode,deptName\n201,神经内科\n").unwrap();
+    let file = file.to_string_lossy();
+    let import =
+        ["dict", "import", &file, "--by", "office", "--kind", "dept", "--hospital", "123456"];
+    let output = forepost.verb(&import);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let neurology = "%E7%A5%9E%E7%BB%8F%E5%86%85%E7%A7%91";
+    let fields = format!("hisUserId=9&type=1&doctorName=A&department={neurology}");
+    let _window = Window::open(&forepost, &log_in(&forepost, &fields), HERE);
+    say(&forepost, OPEN, &call(&patient, "9", HERE, &[]));
+    let csv = http::ask(&forepost.console(), "GET", "/use.csv", &[], b"").unwrap().text();
+    assert!(csv.contains("\"201\",\"神经内科\",\"1\",\"9\",\"1\""), "{csv}");
 }
 
 #[test]
