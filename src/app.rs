@@ -146,7 +146,7 @@ impl App {
         let storage = build::storage(&config, &ledger, &cache, &prefetch);
         let stop = CancellationToken::new();
         let doctors =
-            build::workstations(&mut config, &ledger, &cache, callers.clone(), &taking, &stop);
+            build::workstations(&config, &ledger, &cache, callers.clone(), &taking, &stop);
         let images = build::images(lookup, &prefetch, callers.clone(), &storage);
         let cloud = build::cloud_zone(callers.clone(), taking.dictionary.clone());
         let hospital =
@@ -174,7 +174,7 @@ impl App {
             settling: tokio::spawn(Arc::clone(&storage).run()),
             polling: tokio::spawn(dictionary.run(asked, clock::now, stop.clone())),
             keys: tokio::spawn(keys.keep_keys(clock::now)),
-            notices: tokio::spawn(taking.notices.run()),
+            notices: tokio::spawn(taking.notices.run(clock::now)),
             delivering: tokio::spawn(Arc::clone(&delivery).run()),
             views: Views::start(views),
             prefetch,

@@ -23,6 +23,7 @@ use crate::prefetch::eviction::Marks;
 use crate::seal::sm2::Sm2Key;
 use crate::upstream::DictionaryOptions;
 use crate::views::{DatabaseOptions, ViewOptions};
+use crate::workstation;
 pub use deliveries::Deliveries;
 use section::{Mistakes, Section};
 pub use sources::SourceOptions;
@@ -77,12 +78,8 @@ pub struct Config {
     pub databases: Vec<DatabaseOptions>,
     /// Their views.
     pub views: Vec<ViewOptions>,
-    /// Where a study opens in a viewer; `{study}` stands for its UID.
-    pub viewer: Option<String>,
-    /// Proxies between workstations and us whose `X-Forwarded-For` is believed.
-    pub proxies: Vec<IpNet>,
-    /// Seconds after which a patient's page that nobody touches is left.
-    pub idle_seconds: u32,
+    /// What doctors see.
+    pub workstation: workstation::Options,
 }
 
 /// A zone's listeners.
@@ -160,7 +157,7 @@ impl Config {
         let deliveries = deliveries::take(&mut root, insured_only, offset);
         let (shrink_percent_max, dictionary_sources) = dictionaries::take(&mut root, &hospitals);
         let (databases, views) = views::take(&mut root);
-        let (viewer, proxies, idle_seconds) = take_workstation(root.section("workstation"));
+        let workstation = take_workstation(root.section("workstation"));
         let config = Config {
             cache: root.path("cache").unwrap_or_else(|| data.join("cache")),
             data,
@@ -184,9 +181,7 @@ impl Config {
             dictionary_sources,
             databases,
             views,
-            viewer,
-            proxies,
-            idle_seconds,
+            workstation,
         };
         root.end();
         config
@@ -312,16 +307,20 @@ fn take_eviction(mut section: Section<'_>) -> (Marks, i64) {
     (marks, stay_days * 86_400_000)
 }
 
-fn take_workstation(mut section: Section<'_>) -> (Option<String>, Vec<IpNet>, u32) {
+fn take_workstation(mut section: Section<'_>) -> workstation::Options {
     let viewer = section.text("viewer");
     let address = |text: &String| text.starts_with("http://") || text.starts_with("https://");
     if viewer.as_ref().is_some_and(|text| !address(text) || !text.contains("{study}")) {
         section.mistake("viewer", "expected an http or https address with `{study}` in it");
     }
-    let proxies = section.nets("proxies");
-    let idle_seconds = section.number("idle_seconds", 5, 86_400).unwrap_or(600);
+    let options = workstation::Options {
+        viewer,
+        proxies: section.nets("proxies"),
+        idle_seconds: section.number("idle_seconds", 5, 86_400).unwrap_or(600) as u32,
+        opened_ms: section.number("opened_hours", 1, 744).unwrap_or(12) * 3_600_000,
+    };
     section.end();
-    (viewer, proxies, idle_seconds as u32)
+    options
 }
 
 fn take_patient_numbers(root: &mut Section<'_>) -> Vec<IdentifierKind> {

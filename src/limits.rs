@@ -203,8 +203,15 @@ pub const STREAM_SIGN_MS: u64 = 15_000;
 /// Plans that have moved on and whose windows are not told yet; beyond it all windows look again.
 pub const PLANS_MOVED_MAX: usize = 1_024;
 
-/// Milliseconds for which a doctor who opened a patient may open the patient's studies.
-pub const OPENED_PATIENT_MS: i64 = 12 * 3_600_000;
+/// Milliseconds for which sessions, notices and what became of them are kept: a year, and a month
+/// to count it.
+pub const NOTICES_KEEP_MS: i64 = 400 * 86_400_000;
+
+/// Milliseconds between two looks for what is older.
+pub const NOTICES_PRUNE_MS: u64 = 3_600_000;
+
+/// Notices, and sessions, that one commit deletes: a commit stays short.
+pub const NOTICES_PRUNED_MAX: usize = 2_000;
 
 /// Milliseconds for which an ordered examination is remembered: it is made within days, an MR
 /// within weeks of its order.

@@ -10,6 +10,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use forepost_cache::{Cache, Uid};
@@ -20,7 +21,7 @@ use crate::catalog::Record;
 use crate::fault::Fault;
 use crate::intake::{Intake, ORDER};
 use crate::ledger::{LedgerError, NewNotice, Notice, Session, StudyShown};
-use crate::limits::{OPENED_PATIENT_MS, STREAMS_MAX};
+use crate::limits::{NOTICES_KEEP_MS, NOTICES_PRUNE_MS, STREAMS_MAX};
 use crate::mapping;
 use crate::model::{Department, FetchState, NoticeKind, Standard, Time};
 use crate::prefetch::is_same_examination;
@@ -29,6 +30,8 @@ use crate::prefetch::is_same_examination;
 pub struct Notices {
     intake: Arc<Intake>,
     cache: Cache,
+    /// Milliseconds for which a doctor who opened a patient may open the patient's studies.
+    opened_ms: i64,
     /// One for each session whose window listens.
     bells: Mutex<HashMap<i64, watch::Sender<u64>>>,
 }
@@ -77,8 +80,8 @@ impl NoticeShown {
 
 impl Notices {
     /// Nobody listens yet.
-    pub fn new(intake: Arc<Intake>, cache: Cache) -> Notices {
-        Notices { intake, cache, bells: Mutex::default() }
+    pub fn new(intake: Arc<Intake>, cache: Cache, opened_ms: i64) -> Notices {
+        Notices { intake, cache, opened_ms, bells: Mutex::default() }
     }
 
     /// The HIS says that a patient is opened or something is ordered. Returns after the commit.
@@ -136,11 +139,19 @@ impl Notices {
         Ok(())
     }
 
-    /// Tells windows of what is found later, for as long as it is polled.
-    pub async fn run(self: Arc<Self>) {
+    /// Tells windows of what is found later, and forgets what is old, for as long as it is polled.
+    pub async fn run(self: Arc<Self>, clock: fn() -> Time) {
         let mut moved = self.intake.prefetch.moved();
+        let mut prune = tokio::time::interval(Duration::from_millis(NOTICES_PRUNE_MS));
         loop {
-            match moved.recv().await {
+            let moved = tokio::select! {
+                moved = moved.recv() => moved,
+                _ = prune.tick() => {
+                    self.prune(clock()).await;
+                    continue;
+                }
+            };
+            match moved {
                 Ok(plan) => match self.intake.ledger.sessions_of_plan(plan) {
                     Ok(sessions) => sessions.into_iter().for_each(|one| self.ring(one)),
                     Err(error) => log::error!(plan; "whom a plan concerns: {error}"),
@@ -151,6 +162,16 @@ impl Notices {
                     }
                 }
                 Err(RecvError::Closed) => return,
+            }
+        }
+    }
+
+    async fn prune(&self, now: Time) {
+        loop {
+            match self.intake.ledger.prune_notices(now.plus_ms(-NOTICES_KEEP_MS)).await {
+                Ok(0) => return,
+                Ok(rows) => log::info!(rows; "old notices and sessions are forgotten"),
+                Err(error) => return log::error!("forgetting old notices: {error}"),
             }
         }
     }
@@ -174,7 +195,7 @@ impl Notices {
     /// What a session may see, the latest first. May wait for the disk.
     pub fn shown(&self, session: &Session, now: Time) -> Result<Vec<NoticeShown>, LedgerError> {
         let ledger = &self.intake.ledger;
-        let notices = ledger.notices(session, now.plus_ms(-OPENED_PATIENT_MS))?;
+        let notices = ledger.notices(session, now.plus_ms(-self.opened_ms))?;
         notices.into_iter().map(|notice| self.show(notice)).collect()
     }
 
@@ -186,7 +207,7 @@ impl Notices {
         now: Time,
     ) -> Result<Option<NoticeShown>, LedgerError> {
         let ledger = &self.intake.ledger;
-        let notices = ledger.notices(session, now.plus_ms(-OPENED_PATIENT_MS))?;
+        let notices = ledger.notices(session, now.plus_ms(-self.opened_ms))?;
         let found = notices.into_iter().find(|one| one.id == notice);
         found.map(|notice| self.show(notice)).transpose()
     }

@@ -3,7 +3,7 @@
 //!
 //! For: the doctor, and the HIS that logs the doctor in. Always holds: what is shown is shown to
 //! the session whose secret the browser holds, and to nobody else; a session sees the patients that
-//! it or its account's list was told of within [`OPENED_PATIENT_MS`]; who was shown a patient or a
+//! it or its account's list was told of within the configured hours; who was shown a patient or a
 //! study stands in the audit before the answer leaves; nothing is kept by the browser but the
 //! session's cookie, which no script reads; no page loads anything from elsewhere. On the wire:
 //! `/hrball/` as the document has it, and pages below `/workstation/` that any browser of the last
@@ -35,6 +35,19 @@ use crate::ledger::{Ledger, LedgerError};
 use crate::model::Time;
 use crate::notice::Notices;
 
+/// How the door is configured.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Where a study opens in a viewer; `{study}` stands for its UID.
+    pub viewer: Option<String>,
+    /// Proxies whose `X-Forwarded-For` is believed.
+    pub proxies: Vec<IpNet>,
+    /// Seconds after which a patient's page that nobody touches is left.
+    pub idle_seconds: u32,
+    /// Milliseconds for which a doctor who opened a patient may open the patient's studies.
+    pub opened_ms: i64,
+}
+
 /// What stands behind the door.
 pub struct Workstations {
     /// The disk of record.
@@ -49,12 +62,8 @@ pub struct Workstations {
     pub callers: Callers,
     /// The codes of the hospitals served.
     pub hospitals: Vec<String>,
-    /// Proxies whose `X-Forwarded-For` is believed.
-    pub proxies: Vec<IpNet>,
-    /// Where a study opens in a viewer; `{study}` stands for its UID.
-    pub viewer: Option<String>,
-    /// Seconds after which a patient's page that nobody touches is left.
-    pub idle_seconds: u32,
+    /// As configured.
+    pub options: Options,
     /// Ends the streams.
     pub stop: CancellationToken,
     /// The machine's clock.

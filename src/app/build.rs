@@ -210,7 +210,11 @@ pub(super) fn taking(
         calls: Default::default(),
     };
     Ok(Taking {
-        notices: Arc::new(Notices::new(Arc::clone(&intake), cache.clone())),
+        notices: Arc::new(Notices::new(
+            Arc::clone(&intake),
+            cache.clone(),
+            config.workstation.opened_ms,
+        )),
         intake,
         settlements: Arc::new(settlements),
         onward: Arc::new(onward),
@@ -235,7 +239,7 @@ pub(super) fn hospital_zone(config: &mut Config, callers: Callers, taking: &Taki
 
 /// What doctors see.
 pub(super) fn workstations(
-    config: &mut Config,
+    config: &Config,
     ledger: &Ledger,
     cache: &Cache,
     callers: Callers,
@@ -249,9 +253,7 @@ pub(super) fn workstations(
         opener: Arc::clone(&taking.intake.sm2),
         callers,
         hospitals: config.hospitals.iter().map(|one| one.code.clone()).collect(),
-        proxies: std::mem::take(&mut config.proxies),
-        viewer: config.viewer.take(),
-        idle_seconds: config.idle_seconds,
+        options: config.workstation.clone(),
         stop: stop.clone(),
         clock: clock::now,
     }))

@@ -9,7 +9,7 @@ use rusqlite::{OptionalExtension, Row, params};
 use super::plans::ids;
 use super::writer::Writing;
 use super::{Ledger, LedgerError, StudyShown, audit, sessions, stored};
-use crate::limits::{NOTICE_PLANS_MAX, NOTICE_STUDIES_MAX, NOTICES_SHOWN_MAX};
+use crate::limits::{NOTICE_PLANS_MAX, NOTICE_STUDIES_MAX, NOTICES_PRUNED_MAX, NOTICES_SHOWN_MAX};
 use crate::model::{
     Department, Identifier, NoticeKind, NoticeUse, Standard, StudyOutcome, Time, UtcOffset,
 };
@@ -29,6 +29,7 @@ CREATE TABLE notice(
   acknowledged_at INTEGER
 ) STRICT;
 CREATE INDEX notice_user ON notice(hospital, user, id);
+CREATE INDEX notice_at ON notice(at);
 
 CREATE TABLE notice_plan(
   plan INTEGER NOT NULL,
@@ -410,6 +411,35 @@ impl Ledger {
                 new += update.execute(params![notice, now.0])?;
             }
             Ok(new)
+        })
+        .await
+    }
+
+    /// Deletes notices and sessions from before a moment, at most [`NOTICES_PRUNED_MAX`] of each;
+    /// gives how many. What they were about stays in the audit.
+    pub async fn prune_notices(&self, before: Time) -> Result<usize, LedgerError> {
+        self.commit(move |writing| {
+            let connection = writing.connection;
+            let old = ids(
+                connection,
+                "SELECT id FROM notice WHERE at < ?1 ORDER BY id LIMIT ?2",
+                params![before.0, NOTICES_PRUNED_MAX as i64],
+            )?;
+            for table in ["notice_plan WHERE notice", "notice_use WHERE notice", "notice WHERE id"]
+            {
+                let sql = format!("DELETE FROM {table} = ?1");
+                let mut delete = connection.prepare_cached(&sql)?;
+                for notice in &old {
+                    delete.execute([notice])?;
+                }
+            }
+            let sessions = connection
+                .prepare_cached(
+                    "DELETE FROM session WHERE id IN
+                       (SELECT id FROM session WHERE began_at < ?1 ORDER BY id LIMIT ?2)",
+                )?
+                .execute(params![before.0, NOTICES_PRUNED_MAX as i64])?;
+            Ok(old.len() + sessions)
         })
         .await
     }

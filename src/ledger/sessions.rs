@@ -31,6 +31,7 @@ CREATE TABLE session(
 ) STRICT;
 CREATE UNIQUE INDEX session_code ON session(code) WHERE code IS NOT NULL;
 CREATE UNIQUE INDEX session_window ON session(window) WHERE window IS NOT NULL;
+CREATE INDEX session_began ON session(began_at);
 CREATE INDEX session_open ON session(hospital, user) WHERE ended_at IS NULL;
 ";
 

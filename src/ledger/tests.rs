@@ -1,4 +1,5 @@
 mod deliveries;
+mod notices;
 
 use super::*;
 use crate::model::{

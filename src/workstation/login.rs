@@ -101,7 +101,7 @@ impl Workstations {
         }
         let now = (self.clock)();
         if kind == "2" {
-            let address = access::address(parts, &self.proxies);
+            let address = access::address(parts, &self.options.proxies);
             let address = address.map(|one| one.to_string()).unwrap_or_default();
             let ended = self.ledger.log_out(hospital, text("hisUserId"), address, now).await?;
             ended.into_iter().for_each(|session| self.notices.ended(session));

@@ -64,7 +64,7 @@ async fn enter(
         return Ok((workstations.session(parts)?, None));
     };
     let secret = access::secret().ok_or(Refusal::NoSession)?;
-    let address = access::address(parts, &workstations.proxies);
+    let address = access::address(parts, &workstations.options.proxies);
     let address = address.map(|one| one.to_string()).unwrap_or_default();
     let now = (workstations.clock)();
     let (code, window) = (access::hashed(code), access::hashed(&secret));
@@ -131,7 +131,7 @@ pub(super) async fn patient(
         let now = (workstations.clock)();
         workstations.ledger.note_deed(&session, "outside studies shown", None, now).await?;
         workstations.ledger.acknowledge(session, notice, now).await?;
-        Ok::<_, Refusal>(patient_page(language, &shown, workstations.idle_seconds))
+        Ok::<_, Refusal>(patient_page(language, &shown, workstations.options.idle_seconds))
     };
     answer(shown.await, &parts)
 }
@@ -352,7 +352,7 @@ fn study_page(
         say("图像", "Images"),
     ];
     let heads: String = heads.iter().map(|head| format!("<th scope=\"col\">{head}</th>")).collect();
-    let open = match &workstations.viewer {
+    let open = match &workstations.options.viewer {
         Some(viewer) => {
             let address = escaped(&viewer.replace("{study}", study.study.as_str()));
             let words = say("打开影像", "Open the images");
@@ -377,7 +377,7 @@ fn study_page(
              </p></details></main>"
     );
     let page_title = say("外院影像检查", "A study made elsewhere");
-    patients_page(language, (page_title, &body), workstations.idle_seconds)
+    patients_page(language, (page_title, &body), workstations.options.idle_seconds)
 }
 
 /// An encapsulated document of a study.

@@ -22,53 +22,65 @@
     return made;
   }
 
+  // A row is made once and changed in place: what the doctor is about to click must not be replaced
+  // under the pointer.
   function row(notice) {
-    var made = element('li', '', notice.acknowledged ? 'seen' : 'new');
+    var made = { line: element('li') };
+    var add = function (name, text, type) {
+      return made.line.appendChild(element(name, text, type));
+    };
     var time = new Date(notice.at);
     var pad = function (n) { return (n < 10 ? '0' : '') + n; };
-    made.appendChild(element('span', pad(time.getHours()) + ':' + pad(time.getMinutes()), 'time'));
-    made.appendChild(element('strong', notice.patient));
-    var words = notice.studies + ' ' + say('opened') + ' · ' + say('here') + ' ' + notice.here;
-    made.appendChild(element('span', words));
-    if (notice.same) made.appendChild(element('em', say('same') + ' × ' + notice.same));
-    if (!notice.precise) made.appendChild(element('span', say('list'), 'list'));
-    if (notice.newest) made.appendChild(element('span', notice.newest, 'newest'));
-    var look = element('a', say('look'));
-    look.href = '/workstation/patient/' + notice.id;
-    made.appendChild(look);
-    if (!notice.acknowledged) {
-      var seen = element('button', say('seen'));
-      seen.type = 'button';
-      seen.onclick = function () { acknowledge(notice, made); };
-      made.appendChild(seen);
-    }
+    add('span', pad(time.getHours()) + ':' + pad(time.getMinutes()), 'time');
+    add('strong', notice.patient);
+    made.words = add('span');
+    made.same = add('em');
+    if (!notice.precise) add('span', say('list'), 'list');
+    made.newest = add('span', '', 'newest');
+    add('a', say('look')).href = '/workstation/patient/' + notice.id;
+    made.seen = add('button', say('seen'));
+    made.seen.type = 'button';
+    made.seen.onclick = function () { acknowledge(notice.id); };
     return made;
   }
 
-  function acknowledge(notice, made) {
+  function change(made, notice) {
+    made.line.className = notice.acknowledged ? 'seen' : 'new';
+    made.words.textContent =
+      notice.studies + ' ' + say('opened') + ' · ' + say('here') + ' ' + notice.here;
+    made.same.textContent = notice.same ? say('same') + ' × ' + notice.same : '';
+    made.same.hidden = !notice.same;
+    made.newest.textContent = notice.newest || '';
+    made.seen.hidden = notice.acknowledged;
+    made.notice = notice;
+  }
+
+  function acknowledge(id) {
     var request = new XMLHttpRequest();
-    request.open('POST', '/workstation/acknowledge/' + notice.id);
+    request.open('POST', '/workstation/acknowledge/' + id);
     request.onload = function () {
-      notice.acknowledged = true;
-      put(notice);
+      var made = rows[id];
+      if (made.notice.acknowledged) return;
+      made.notice.acknowledged = true;
+      change(made, made.notice);
       count(-1);
     };
     request.send();
   }
 
-  function count(change) {
-    unseen = Math.max(0, unseen + change);
+  function count(more) {
+    unseen = Math.max(0, unseen + more);
     document.title = unseen ? '(' + unseen + ') ' + title : title;
   }
 
   function put(notice) {
-    var made = row(notice);
-    var before = rows[notice.id];
-    if (before) list.replaceChild(made, before);
-    else list.insertBefore(made, list.firstChild);
-    rows[notice.id] = made;
-    none.hidden = true;
-    return !before;
+    var made = rows[notice.id];
+    if (!made) {
+      made = rows[notice.id] = row(notice);
+      list.insertBefore(made.line, list.firstChild);
+      none.hidden = true;
+    }
+    change(made, notice);
   }
 
   function sound() {
