@@ -193,8 +193,18 @@ pub const NOTICE_STUDIES_MAX: usize = 200;
 /// Notices that a window lists: a day of an out-patient doctor has some eighty patients.
 pub const NOTICES_SHOWN_MAX: usize = 100;
 
-/// Streams of notices that are open at once.
+/// Sessions that listen for notices at once, of which some windows of one browser share one.
 pub const STREAMS_MAX: usize = 1_000;
+
+/// Streams of one session: a doctor's tabs.
+pub const STREAMS_OF_SESSION_MAX: usize = 16;
+
+/// Milliseconds within which the same call makes no second notice: a HIS repeats what it got no
+/// answer to, and some call at every swipe of the card.
+pub const NOTICE_REPEAT_MS: i64 = 10 * 60_000;
+
+/// Encapsulated documents that are in memory on their way to browsers.
+pub const DOCUMENTS_MAX: usize = 4;
 
 /// Milliseconds between two signs of life on a stream of notices; proxies drop what is silent for
 /// a minute.

@@ -21,7 +21,7 @@ use crate::catalog::Record;
 use crate::fault::Fault;
 use crate::intake::{Intake, ORDER};
 use crate::ledger::{LedgerError, NewNotice, Notice, Session, StudyShown};
-use crate::limits::{NOTICES_KEEP_MS, NOTICES_PRUNE_MS, STREAMS_MAX};
+use crate::limits::{NOTICES_KEEP_MS, NOTICES_PRUNE_MS, STREAMS_MAX, STREAMS_OF_SESSION_MAX};
 use crate::mapping;
 use crate::model::{Department, FetchState, NoticeKind, Standard, Time};
 use crate::prefetch::is_same_examination;
@@ -95,8 +95,8 @@ impl Notices {
         let text = |name: &str| record.text(name).unwrap_or_default();
         let (hospital, user) = (text("hospitalld"), text("hisUserId"));
         let ledger = &self.intake.ledger;
-        let windows = ledger.windows_of(hospital, user, now)?;
-        let Some(latest) = windows.last() else {
+        let sessions = ledger.sessions_of(hospital, user, now)?;
+        let Some(latest) = sessions.last() else {
             count("no window");
             return Ok(());
         };
@@ -115,6 +115,7 @@ impl Notices {
             let body = Bytes::from_static(b"{}");
             plans.push(self.intake.accept(visit, body, Vec::new(), caller, now).await?.id);
         }
+        let windows: Vec<Session> = sessions.into_iter().filter(|one| one.is_open).collect();
         let window = choose(&windows, text("clientIp"), text("mac"));
         count(if window.is_some() { "window" } else { "list" });
         let kind = if interface == ORDER { NoticeKind::Ordered } else { NoticeKind::Opened };
@@ -181,7 +182,11 @@ impl Notices {
     pub fn listen(&self, session: i64) -> Option<watch::Receiver<u64>> {
         let mut bells = self.bells();
         bells.retain(|_, bell| bell.receiver_count() > 0);
-        if bells.len() >= STREAMS_MAX && !bells.contains_key(&session) {
+        let room = match bells.get(&session) {
+            Some(bell) => bell.receiver_count() < STREAMS_OF_SESSION_MAX,
+            None => bells.len() < STREAMS_MAX,
+        };
+        if !room {
             return None;
         }
         Some(bells.entry(session).or_insert_with(|| watch::Sender::new(0)).subscribe())
@@ -207,13 +212,13 @@ impl Notices {
         now: Time,
     ) -> Result<Option<NoticeShown>, LedgerError> {
         let ledger = &self.intake.ledger;
-        let notices = ledger.notices(session, now.plus_ms(-self.opened_ms))?;
-        let found = notices.into_iter().find(|one| one.id == notice);
+        let found = ledger.notice(session, notice, now.plus_ms(-self.opened_ms))?;
         found.map(|notice| self.show(notice)).transpose()
     }
 
-    /// Has a study fetched at once, for a doctor who asks for it.
-    pub async fn fetch(&self, study: &Uid) -> Result<(), Fault> {
+    /// Has a study of a notice fetched at once, for a doctor who asks for it.
+    pub async fn fetch(&self, notice: i64, study: &Uid, now: Time) -> Result<(), Fault> {
+        self.intake.ledger.want_of_notice(notice, study.as_str().to_owned(), now).await?;
         self.intake.prefetch.open(study, None, true).await.map(|_| ())
     }
 
@@ -311,7 +316,8 @@ mod tests {
             Default::default();
         let doctor =
             Doctor { hospital, user, name, department, department_code, kind, code, id_number };
-        Session { id, doctor, address: address.into(), mac: hardware_address(mac) }
+        let (address, mac) = (address.into(), hardware_address(mac));
+        Session { id, doctor, address, mac, is_open: true }
     }
 
     #[test]

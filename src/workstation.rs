@@ -27,6 +27,7 @@ use axum::routing::{get, post};
 use forepost_cache::Cache;
 use http::{HeaderValue, Response, StatusCode, header};
 use ipnet::IpNet;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::http::{Callers, bare};
@@ -64,6 +65,8 @@ pub struct Workstations {
     pub hospitals: Vec<String>,
     /// As configured.
     pub options: Options,
+    /// Bounds the documents in memory.
+    pub documents: Semaphore,
     /// Ends the streams.
     pub stop: CancellationToken,
     /// The machine's clock.
@@ -110,6 +113,9 @@ enum Refusal {
     /// Another site's page asks.
     #[error("asked by another site")]
     Foreign,
+    /// A form that broke off, or says nothing that we know.
+    #[error("a broken form")]
+    Broken,
     /// The disk.
     #[error("ledger: {0}")]
     Ledger(#[from] LedgerError),
@@ -123,6 +129,7 @@ impl Refusal {
         match self {
             Refusal::NoSession => StatusCode::UNAUTHORIZED,
             Refusal::NotOpened | Refusal::Glass(_) | Refusal::Foreign => StatusCode::FORBIDDEN,
+            Refusal::Broken => StatusCode::BAD_REQUEST,
             Refusal::Ledger(_) | Refusal::Panicked => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -140,7 +147,8 @@ fn guarded(mut response: Response<Body>) -> Response<Body> {
         ),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::X_FRAME_OPTIONS, "DENY"),
-        (header::REFERRER_POLICY, "no-referrer"),
+        // Not `no-referrer`, under which browsers call their own pages' forms of origin `null`.
+        (header::REFERRER_POLICY, "same-origin"),
     ];
     for (name, value) in HEADERS {
         response.headers_mut().insert(name, HeaderValue::from_static(value));

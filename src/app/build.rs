@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use forepost_cache::Cache;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::{StartError, sm2_folder};
@@ -15,6 +16,7 @@ use crate::dictionary::{self, Dictionary};
 use crate::http::{self, Callers, CloudDoor, HospitalDoor};
 use crate::intake::{Intake, Opener};
 use crate::ledger::Ledger;
+use crate::limits::DOCUMENTS_MAX;
 use crate::lookup::Lookup;
 use crate::model::DictionaryKind;
 use crate::notice::Notices;
@@ -254,6 +256,7 @@ pub(super) fn workstations(
         callers,
         hospitals: config.hospitals.iter().map(|one| one.code.clone()).collect(),
         options: config.workstation.clone(),
+        documents: Semaphore::new(DOCUMENTS_MAX),
         stop: stop.clone(),
         clock: clock::now,
     }))

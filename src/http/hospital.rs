@@ -198,11 +198,12 @@ impl HospitalDoor {
         }
         let goes_on = calls.iter().any(|(_, onward)| !onward.is_empty());
         self.intake.called(interface.id, calls, caller, now).await?;
-        for record in &told {
-            self.notices.called(interface.id, record, caller, now).await?;
-        }
         if goes_on {
             self.onward.bell.ring();
+        }
+        // A call that is repeated because this fails makes no second notice.
+        for record in &told {
+            self.notices.called(interface.id, record, caller, now).await?;
         }
         Ok(())
     }

@@ -330,7 +330,17 @@ pub(super) fn want(
     one: &Considered,
     now: Time,
 ) -> Result<(), LedgerError> {
-    let study = one.study.study.as_str();
+    want_study(connection, registration, one.study.study.as_str(), one.study.instances, now)
+}
+
+/// The same, of a study by its UID.
+pub(super) fn want_study(
+    connection: &Connection,
+    registration: i64,
+    study: &str,
+    instances: Option<u32>,
+    now: Time,
+) -> Result<(), LedgerError> {
     connection
         .prepare_cached(
             "INSERT INTO fetch(study, state, urgent, due_at, next_at, expected)
@@ -340,7 +350,7 @@ pub(super) fn want(
                next_at = CASE WHEN state IN ('here', 'waiting') THEN next_at ELSE ?3 END,
                expected = coalesce(expected, excluded.expected)",
         )?
-        .execute(params![study, registration, now.0, one.study.instances])?;
+        .execute(params![study, registration, now.0, instances])?;
     note_source(connection, study)?;
     reorder(connection, study, now)
 }

@@ -8,10 +8,13 @@ use rusqlite::{OptionalExtension, Row, params};
 
 use super::plans::ids;
 use super::writer::Writing;
-use super::{Ledger, LedgerError, StudyShown, audit, sessions, stored};
-use crate::limits::{NOTICE_PLANS_MAX, NOTICE_STUDIES_MAX, NOTICES_PRUNED_MAX, NOTICES_SHOWN_MAX};
+use super::{FetchShown, Ledger, LedgerError, StudyShown, audit, fetches, sessions, stored};
+use crate::limits::{
+    NOTICE_PLANS_MAX, NOTICE_REPEAT_MS, NOTICE_STUDIES_MAX, NOTICES_PRUNED_MAX, NOTICES_SHOWN_MAX,
+};
 use crate::model::{
-    Department, Identifier, NoticeKind, NoticeUse, Standard, StudyOutcome, Time, UtcOffset,
+    Department, FetchState, Identifier, NoticeKind, NoticeUse, Standard, StudyOutcome, Time,
+    UtcOffset,
 };
 
 pub(super) const TABLES: &str = "
@@ -85,6 +88,8 @@ pub struct Notice {
     pub at: Time,
     /// Whether it went to the session, or stands in the list only.
     pub precise: bool,
+    /// Whether it went to a window before.
+    pub was_shown: bool,
     /// When the doctor had seen it.
     pub acknowledged_at: Option<Time>,
 }
@@ -114,7 +119,7 @@ pub struct NoticeFigures {
     pub withdrawn: u32,
 }
 
-const COLUMNS: &str = "id, kind, sealed, at, session, acknowledged_at, hospital";
+const COLUMNS: &str = "id, kind, sealed, at, session, acknowledged_at, hospital, shown_at";
 
 impl Ledger {
     /// The plans of a hospital's patient that somebody still counts on; at most
@@ -151,9 +156,13 @@ impl Ledger {
         })
     }
 
-    /// Keeps a notice.
+    /// Keeps a notice, unless the same was kept within [`NOTICE_REPEAT_MS`].
     pub async fn tell(&self, notice: NewNotice, now: Time) -> Result<i64, LedgerError> {
-        self.commit_first(move |writing| write(writing, &notice, now)).await
+        self.commit_first(move |writing| match same(writing, &notice, now)? {
+            Some(known) => Ok(known),
+            None => write(writing, &notice, now),
+        })
+        .await
     }
 
     /// What a session did upon a notice, with the doctor's reason where one is wanted; `study`, of
@@ -169,8 +178,7 @@ impl Ledger {
         let who = sessions::who(&session.doctor.user, session.id);
         self.commit_first(move |writing| {
             write_use(writing, notice, what, &reason, now)?;
-            let study = study.as_deref();
-            audit::record(writing.connection, what.name(), &who, None, study, now)
+            record(writing, notice, what.name(), &who, study.as_deref(), now)
         })
         .await
     }
@@ -212,7 +220,7 @@ impl Ledger {
             let id = write(writing, &own, now)?;
             write_use(writing, id, NoticeUse::GlassBroken, &reason, now)?;
             let who = sessions::who(&doctor.user, session.id);
-            audit::record(connection, NoticeUse::GlassBroken.name(), &who, None, None, now)?;
+            record(writing, id, NoticeUse::GlassBroken.name(), &who, None, now)?;
             Ok(Some(id))
         })
         .await
@@ -304,6 +312,52 @@ impl Ledger {
         })
     }
 
+    /// One of them, however many there are.
+    pub fn notice(
+        &self,
+        session: &sessions::Session,
+        notice: i64,
+        since: Time,
+    ) -> Result<Option<Notice>, LedgerError> {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM notice WHERE id = ?5 AND hospital = ?1 AND user = ?2 AND at >= ?3
+               AND (session IS NULL OR session = ?4)"
+        );
+        let doctor = &session.doctor;
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached(&sql)?;
+            let wanted = params![doctor.hospital, doctor.user, since.0, session.id, notice];
+            let mut rows = statement.query(wanted)?;
+            rows.next()?.map(|row| self.read_notice(connection, row)).transpose()
+        })
+    }
+
+    /// A doctor wants a study of a notice now: its plans choose it, so that what arrives is held
+    /// against the patient like every chosen study.
+    pub async fn want_of_notice(
+        &self,
+        notice: i64,
+        study: String,
+        now: Time,
+    ) -> Result<(), LedgerError> {
+        self.commit_first(move |writing| {
+            let connection = writing.connection;
+            let plans = ids(
+                connection,
+                "UPDATE considered SET outcome = 'chosen'
+                 WHERE study = ?1 AND outcome IN ('over budget', 'too many')
+                   AND registration IN (SELECT plan FROM notice_plan WHERE notice = ?2)
+                 RETURNING registration",
+                params![study, notice],
+            )?;
+            for plan in plans {
+                fetches::want_study(connection, plan, &study, None, now)?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
     fn read_notice(
         &self,
         connection: &rusqlite::Connection,
@@ -339,6 +393,7 @@ impl Ledger {
             standards,
             at: Time(row.get(3)?),
             precise: row.get::<_, Option<i64>>(4)?.is_some(),
+            was_shown: row.get::<_, Option<i64>>(7)?.is_some(),
             acknowledged_at: row.get::<_, Option<i64>>(5)?.map(Time),
         })
     }
@@ -353,7 +408,10 @@ impl Ledger {
             let mut studies: Vec<StudyShown> = Vec::new();
             for plan in plans {
                 for one in self.studies_shown(connection, plan)? {
-                    let counts = outside.iter().any(|outcome| outcome.name() == one.outcome);
+                    // What another plan's guard put apart is not shown by this one.
+                    let apart = |fetch: &FetchShown| fetch.state == FetchState::Apart.name();
+                    let counts = outside.iter().any(|outcome| outcome.name() == one.outcome)
+                        && !one.fetch.as_ref().is_some_and(apart);
                     let known = studies.iter().any(|other| other.study.study == one.study.study);
                     if counts && !known && studies.len() < NOTICE_STUDIES_MAX {
                         studies.push(one);
@@ -416,13 +474,16 @@ impl Ledger {
     }
 
     /// Deletes notices and sessions from before a moment, at most [`NOTICES_PRUNED_MAX`] of each;
-    /// gives how many. What they were about stays in the audit.
+    /// gives how many. Who was shown what stays in the
+    /// audit; so do notices that a reason opened.
     pub async fn prune_notices(&self, before: Time) -> Result<usize, LedgerError> {
         self.commit(move |writing| {
             let connection = writing.connection;
             let old = ids(
                 connection,
-                "SELECT id FROM notice WHERE at < ?1 ORDER BY id LIMIT ?2",
+                "SELECT id FROM notice WHERE at < ?1 AND NOT EXISTS
+                   (SELECT 1 FROM notice_use u WHERE u.notice = notice.id
+                      AND u.what = 'glass broken') ORDER BY id LIMIT ?2",
                 params![before.0, NOTICES_PRUNED_MAX as i64],
             )?;
             for table in ["notice_plan WHERE notice", "notice_use WHERE notice", "notice WHERE id"]
@@ -448,16 +509,51 @@ impl Ledger {
     pub async fn note_deed(
         &self,
         session: &sessions::Session,
-        deed: &'static str,
-        study: Option<String>,
+        notice: i64,
+        (deed, study): (&'static str, Option<String>),
         now: Time,
     ) -> Result<(), LedgerError> {
         let who = sessions::who(&session.doctor.user, session.id);
-        self.commit_first(move |writing| {
-            audit::record(writing.connection, deed, &who, None, study.as_deref(), now)
-        })
-        .await
+        self.commit_first(move |writing| record(writing, notice, deed, &who, study.as_deref(), now))
+            .await
     }
+}
+
+/// The notice that this one would repeat.
+fn same(writing: &Writing<'_>, notice: &NewNotice, now: Time) -> Result<Option<i64>, LedgerError> {
+    let connection = writing.connection;
+    let late = ids(
+        connection,
+        "SELECT id FROM notice WHERE hospital = ?1 AND user = ?2 AND session IS ?3 AND kind = ?4
+           AND at > ?5 ORDER BY id DESC",
+        params![
+            notice.hospital,
+            notice.user,
+            notice.session,
+            notice.kind.name(),
+            now.0 - NOTICE_REPEAT_MS
+        ],
+    )?;
+    let mut wanted = notice.plans.clone();
+    wanted.sort_unstable();
+    for id in late {
+        let plans = ids(
+            connection,
+            "SELECT plan FROM notice_plan WHERE notice = ?1 ORDER BY plan",
+            params![id],
+        )?;
+        if plans != wanted {
+            continue;
+        }
+        let sealed: Vec<u8> = connection
+            .prepare_cached("SELECT sealed FROM notice WHERE id = ?1")?
+            .query_row([id], |row| row.get(0))?;
+        let (_, exams) = stored::notice_from(&writing.keys.open("notice.sealed", id, &sealed)?)?;
+        if exams == notice.exams {
+            return Ok(Some(id));
+        }
+    }
+    Ok(None)
 }
 
 fn write(writing: &Writing<'_>, notice: &NewNotice, now: Time) -> Result<i64, LedgerError> {
@@ -488,6 +584,27 @@ fn write(writing: &Writing<'_>, notice: &NewNotice, now: Time) -> Result<i64, Le
             .execute(params![id, plan])?;
     }
     Ok(id)
+}
+
+/// One row of the audit for each plan of the notice, which says whose it is; one without, where
+/// there is no such notice.
+fn record(
+    writing: &Writing<'_>,
+    notice: i64,
+    deed: &str,
+    who: &str,
+    study: Option<&str>,
+    now: Time,
+) -> Result<(), LedgerError> {
+    let connection = writing.connection;
+    let plans = ids(connection, "SELECT plan FROM notice_plan WHERE notice = ?1", params![notice])?;
+    if plans.is_empty() {
+        return audit::record(connection, deed, who, None, study, now);
+    }
+    for plan in plans {
+        audit::record(connection, deed, who, Some(plan), study, now)?;
+    }
+    Ok(())
 }
 
 fn write_use(

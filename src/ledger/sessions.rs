@@ -49,9 +49,12 @@ pub struct Session {
     pub address: String,
     /// What the launcher reported; empty where none did.
     pub mac: String,
+    /// Whether its window was opened.
+    pub is_open: bool,
 }
 
-const COLUMNS: &str = "id, hospital, user, department, department_code, sealed, address, mac";
+const COLUMNS: &str =
+    "id, hospital, user, department, department_code, sealed, address, mac, window IS NOT NULL";
 
 impl Ledger {
     /// A doctor logged in; a department without a code gets the dictionary's. The code is good
@@ -88,27 +91,26 @@ impl Ledger {
             connection
                 .prepare_cached("UPDATE session SET sealed = ?2 WHERE id = ?1")?
                 .execute(params![id, sealed])?;
-            connection
-                .prepare_cached(
-                    "UPDATE session SET ended_at = ?3, ended_by = 'too many', code = NULL
-                     WHERE hospital = ?1 AND user = ?2 AND ended_at IS NULL AND id NOT IN
-                       (SELECT id FROM session WHERE hospital = ?1 AND user = ?2
-                          AND ended_at IS NULL ORDER BY id DESC LIMIT ?4)",
-                )?
-                .execute(params![
-                    doctor.hospital,
-                    doctor.user,
-                    now.0,
-                    SESSIONS_OF_USER_MAX as i64
-                ])?;
+            make_room(connection, &doctor, now)?;
             record(writing, "doctor logged in", &doctor.user, id, now)?;
             Ok(id)
         })
         .await
     }
 
+    /// Whether a session goes on.
+    pub fn goes_on(&self, session: i64, now: Time) -> Result<bool, LedgerError> {
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT 1 FROM session WHERE id = ?1 AND ended_at IS NULL AND began_at >= ?2",
+            )?;
+            Ok(statement.exists(params![session, now.0 - SESSION_MS_MAX])?)
+        })
+    }
+
     /// A window shows the code: from now on `window` is the session's secret. The session whose
-    /// secret the same browser held before, `former`, ends. `None`: no such code, or it was shown
+    /// secret the same browser held before, `former`, ends, and is told; what it was told of goes
+    /// on to the same doctor. `None`: no such code, or it was shown
     /// before, or too late.
     pub async fn open_window(
         &self,
@@ -117,7 +119,7 @@ impl Ledger {
         former: Option<Digest>,
         address: String,
         now: Time,
-    ) -> Result<Option<Session>, LedgerError> {
+    ) -> Result<Option<(Session, Option<i64>)>, LedgerError> {
         self.commit_first(move |writing| {
             let connection = writing.connection;
             let id: Option<i64> = connection
@@ -128,17 +130,30 @@ impl Ledger {
                 .query_row(params![code, window, address, now.0 - CODE_MS], |row| row.get(0))
                 .optional()?;
             let Some(id) = id else { return Ok(None) };
+            let mut ended = None;
             if let Some(former) = former {
-                connection
+                ended = connection
                     .prepare_cached(
                         "UPDATE session SET ended_at = ?2, ended_by = 'taken over', window = NULL
-                         WHERE window = ?1 AND ended_at IS NULL",
+                         WHERE window = ?1 AND ended_at IS NULL AND id <> ?3 RETURNING id",
                     )?
-                    .execute(params![former, now.0])?;
+                    .query_row(params![former, now.0, id], |row| row.get::<_, i64>(0))
+                    .optional()?;
+            }
+            if let Some(ended) = ended {
+                // The same doctor again: what was told stays told.
+                connection
+                    .prepare_cached(
+                        "UPDATE notice SET session = ?1 WHERE session = ?2 AND EXISTS
+                           (SELECT 1 FROM session a JOIN session b ON a.hospital = b.hospital
+                              AND a.user = b.user WHERE a.id = ?1 AND b.id = ?2)",
+                    )?
+                    .execute(params![id, ended])?;
             }
             let session = load(connection, writing.keys, id)?;
+            make_room(connection, &session.doctor, now)?;
             record(writing, "window opened", &session.doctor.user, id, now)?;
-            Ok(Some(session))
+            Ok(Some((session, ended)))
         })
         .await
     }
@@ -156,8 +171,8 @@ impl Ledger {
         })
     }
 
-    /// The sessions of an account that have a window.
-    pub fn windows_of(
+    /// The sessions of an account that have a window, or may still open one.
+    pub fn sessions_of(
         &self,
         hospital: &str,
         user: &str,
@@ -166,10 +181,12 @@ impl Ledger {
         self.read(|connection| {
             let sql = format!(
                 "SELECT {COLUMNS} FROM session WHERE hospital = ?1 AND user = ?2
-                   AND ended_at IS NULL AND window IS NOT NULL AND began_at >= ?3 ORDER BY id"
+                   AND ended_at IS NULL AND began_at >= ?3
+                   AND (window IS NOT NULL OR began_at >= ?4) ORDER BY id"
             );
             let mut statement = connection.prepare_cached(&sql)?;
-            let mut rows = statement.query(params![hospital, user, now.0 - SESSION_MS_MAX])?;
+            let since = (now.0 - SESSION_MS_MAX, now.0 - CODE_MS);
+            let mut rows = statement.query(params![hospital, user, since.0, since.1])?;
             let mut sessions = Vec::new();
             while let Some(row) = rows.next()? {
                 sessions.push(session(row, self.keys())?);
@@ -242,6 +259,37 @@ fn department_code(connection: &Connection, doctor: &Doctor) -> Result<String, L
     })
 }
 
+/// Ends logins whose code nobody showed in time; then, of windows and of open codes each, the
+/// oldest above [`SESSIONS_OF_USER_MAX`]. A HIS that logs in at every step ends no window by it.
+fn make_room(connection: &Connection, doctor: &Doctor, now: Time) -> Result<(), LedgerError> {
+    connection
+        .prepare_cached(
+            "UPDATE session SET ended_at = ?3, ended_by = 'not opened', code = NULL
+             WHERE hospital = ?1 AND user = ?2 AND ended_at IS NULL AND window IS NULL
+               AND began_at < ?4",
+        )?
+        .execute(params![doctor.hospital, doctor.user, now.0, now.0 - CODE_MS])?;
+    for opened in [true, false] {
+        connection
+            .prepare_cached(
+                "UPDATE session SET ended_at = ?3, ended_by = 'too many', code = NULL, window = NULL
+                 WHERE hospital = ?1 AND user = ?2 AND ended_at IS NULL
+                   AND (window IS NOT NULL) = ?5 AND id NOT IN
+                     (SELECT id FROM session WHERE hospital = ?1 AND user = ?2
+                        AND ended_at IS NULL AND (window IS NOT NULL) = ?5
+                        ORDER BY id DESC LIMIT ?4)",
+            )?
+            .execute(params![
+                doctor.hospital,
+                doctor.user,
+                now.0,
+                SESSIONS_OF_USER_MAX as i64,
+                opened
+            ])?;
+    }
+    Ok(())
+}
+
 /// Who did it is the account with the number of its session, which holds name and number.
 fn record(
     writing: &Writing<'_>,
@@ -274,5 +322,5 @@ fn session(row: &Row<'_>, keys: &Keys) -> Result<Session, LedgerError> {
     doctor.user = row.get(2)?;
     doctor.department = row.get(3)?;
     doctor.department_code = row.get(4)?;
-    Ok(Session { id, doctor, address: row.get(6)?, mac: row.get(7)? })
+    Ok(Session { id, doctor, address: row.get(6)?, mac: row.get(7)?, is_open: row.get(8)? })
 }

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use http::request::Parts;
 use http::{Request, Response, StatusCode};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::html::masked;
@@ -52,6 +52,7 @@ fn open(workstations: Arc<Workstations>, parts: &Parts) -> Result<Option<Stream>
         bell,
         sent: HashMap::new(),
         begun: false,
+        stale: false,
         over: false,
     }))
 }
@@ -63,6 +64,8 @@ struct Stream {
     /// What was last sent of each notice.
     sent: HashMap<i64, String>,
     begun: bool,
+    /// The last look failed.
+    stale: bool,
     over: bool,
 }
 
@@ -100,18 +103,22 @@ impl Stream {
         Bytes::from_static(b"event: ended\ndata: {}\n\n")
     }
 
-    /// A sign of life, unless the session has come of age.
+    /// What is new, where the last look failed; else a sign of life.
     async fn sign(&mut self) -> Bytes {
-        let (workstations, session) = (Arc::clone(&self.workstations), self.session.clone());
-        let doctor = session.doctor;
-        let goes_on = waiting(move || {
-            let now = (workstations.clock)();
-            workstations.ledger.windows_of(&doctor.hospital, &doctor.user, now)
-        });
-        match goes_on.await {
-            Ok(windows) if windows.iter().all(|one| one.id != self.session.id) => self.end(),
-            Ok(_) | Err(_) => Bytes::from_static(b": here\n\n"),
+        if self.stale
+            && let Some(news) = self.news().await
+        {
+            return news;
         }
+        match self.goes_on().await {
+            Ok(false) => self.end(),
+            Ok(true) | Err(_) => Bytes::from_static(b": here\n\n"),
+        }
+    }
+
+    async fn goes_on(&self) -> Result<bool, Refusal> {
+        let (workstations, id) = (Arc::clone(&self.workstations), self.session.id);
+        waiting(move || workstations.ledger.goes_on(id, (workstations.clock)())).await
     }
 
     /// The notices that are told and differ from what was sent; on a fault of the disk nothing,
@@ -119,21 +126,34 @@ impl Stream {
     async fn news(&mut self) -> Option<Bytes> {
         let (workstations, session) = (Arc::clone(&self.workstations), self.session.clone());
         let now = (workstations.clock)();
-        let read = waiting(move || workstations.notices.shown(&session, now)).await;
-        let notices = match read {
-            Ok(notices) => notices,
+        let read = move || {
+            let goes_on = workstations.ledger.goes_on(session.id, now)?;
+            Ok(if goes_on { Some(workstations.notices.shown(&session, now)?) } else { None })
+        };
+        let notices = match waiting(read).await {
+            Ok(Some(notices)) => notices,
+            Ok(None) => return Some(self.end()),
             Err(error) => {
                 log::error!("reading notices: {error}");
+                self.stale = true;
                 return None;
             }
         };
+        self.stale = false;
+        self.sent.retain(|id, _| notices.iter().any(|shown| shown.notice.id == *id));
         let (mut news, mut new) = (String::new(), Vec::new());
         // The oldest first, as they came.
         for shown in notices.iter().rev().filter(|shown| shown.is_told()) {
-            let (id, text) = (shown.notice.id, told(shown));
+            let id = shown.notice.id;
+            let mut told = told(shown);
+            let text = told.to_string();
             if self.sent.get(&id) != Some(&text) {
-                news.push_str(&format!("id: {id}\nevent: notice\ndata: {text}\n\n"));
-                if self.sent.insert(id, text).is_none() && shown.notice.precise {
+                told["new"] = (!shown.notice.was_shown && !self.sent.contains_key(&id)).into();
+                news.push_str(&format!("id: {id}\nevent: notice\ndata: {told}\n\n"));
+                if self.sent.insert(id, text).is_none()
+                    && shown.notice.precise
+                    && !shown.notice.was_shown
+                {
                     new.push(id);
                 }
             }
@@ -150,7 +170,7 @@ impl Stream {
 }
 
 /// What a window is told: enough to decide whether to look, and no whole name.
-fn told(shown: &NoticeShown) -> String {
+fn told(shown: &NoticeShown) -> Value {
     let NoticeShown { notice, studies } = shown;
     let here = studies.iter().filter(|one| one.progress == Progress::Here).count();
     let same = studies.iter().find(|one| one.same);
@@ -169,5 +189,4 @@ fn told(shown: &NoticeShown) -> String {
         "same": studies.iter().filter(|one| one.same).count(),
         "newest": newest.map(|one| words(&one.shown.study)),
     })
-    .to_string()
 }

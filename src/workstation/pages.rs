@@ -1,6 +1,7 @@
 //! The pages of a doctor's window: the notices, a patient's studies, one study.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Path, State};
@@ -13,6 +14,7 @@ use http_body_util::{BodyExt, Limited};
 use super::html::{Language, date, escaped, name, page};
 use super::{Refusal, Workstations, access, guarded, report, respond, see, waiting};
 use crate::ledger::{LedgerError, Session};
+use crate::limits::BODY_WAIT_MS;
 use crate::model::{FoundStudy, Link, NoticeKind, NoticeUse};
 use crate::notice::{NoticeShown, OutsideStudy, Progress};
 
@@ -70,15 +72,20 @@ async fn enter(
     let (code, window) = (access::hashed(code), access::hashed(&secret));
     let former = access::shown(&parts.headers);
     let opened = workstations.ledger.open_window(code, window, former, address, now).await?;
-    let Some(session) = opened else {
+    let Some((session, ended)) = opened else {
         // The page may have been loaded again: its session goes on.
         metrics::counter!("workstation_refused_total", "why" => "code").increment(1);
         return Ok((workstations.session(parts)?, None));
     };
+    if let Some(ended) = ended {
+        workstations.notices.ended(ended);
+    }
     let tls = parts.extensions.get::<Scheme>() == Some(&Scheme::HTTPS);
     let secure = if tls { "; Secure" } else { "" };
     let name = access::COOKIE;
-    let cookie = format!("{name}={secret}; Path=/workstation; HttpOnly; SameSite=Strict{secure}");
+    // Lax: a HIS that is a web page leads here from another site. What changes anything is asked
+    // by our own pages only, which their requests show.
+    let cookie = format!("{name}={secret}; Path=/workstation; HttpOnly; SameSite=Lax{secure}");
     Ok((session, Some(cookie)))
 }
 
@@ -129,7 +136,8 @@ pub(super) async fn patient(
     let shown = async {
         let (session, shown) = opened(&workstations, &parts, notice, None).await?;
         let now = (workstations.clock)();
-        workstations.ledger.note_deed(&session, "outside studies shown", None, now).await?;
+        let deed = ("outside studies shown", None);
+        workstations.ledger.note_deed(&session, notice, deed, now).await?;
         workstations.ledger.acknowledge(session, notice, now).await?;
         Ok::<_, Refusal>(patient_page(language, &shown, workstations.options.idle_seconds))
     };
@@ -157,7 +165,7 @@ async fn opened(
         None => {
             metrics::counter!("workstation_refused_total", "why" => "patient").increment(1);
             let study = study.map(|study| study.as_str().to_owned());
-            workstations.ledger.note_deed(&session, "refused", study, now).await?;
+            workstations.ledger.note_deed(&session, notice, ("refused", study), now).await?;
             Err(if study_is_named { Refusal::NotOpened } else { Refusal::Glass(notice) })
         }
     }
@@ -393,7 +401,10 @@ pub(super) async fn document(
         let (session, _) = opened(&workstations, &parts, notice, Some(&study)).await?;
         let now = (workstations.clock)();
         let of = Some(study.as_str().to_owned());
-        workstations.ledger.note_deed(&session, "report opened", of, now).await?;
+        workstations.ledger.note_deed(&session, notice, ("report opened", of), now).await?;
+        let Ok(_place) = workstations.documents.acquire().await else {
+            return Err(Refusal::Panicked);
+        };
         let cache = workstations.cache.clone();
         let read = move || {
             let here = cache.study(&study).ok().flatten();
@@ -427,8 +438,8 @@ pub(super) async fn fetch(
         let (session, _) = opened(&workstations, &parts, notice, Some(&uid)).await?;
         let wanted = Some(uid.as_str().to_owned());
         let now = (workstations.clock)();
-        workstations.ledger.note_deed(&session, "study wanted", wanted, now).await?;
-        if let Err(fault) = workstations.notices.fetch(&uid).await {
+        workstations.ledger.note_deed(&session, notice, ("study wanted", wanted), now).await?;
+        if let Err(fault) = workstations.notices.fetch(notice, &uid, now).await {
             log::error!(study = uid.as_str(); "a doctor's fetch: {fault}");
         }
         Ok::<_, Refusal>(())
@@ -457,10 +468,12 @@ pub(super) async fn acknowledge(
     }
 }
 
-/// What a form says, by its names; at most [`FORM_BYTES_MAX`].
-async fn form(body: Body) -> Vec<(String, String)> {
-    let Ok(body) = Limited::new(body, FORM_BYTES_MAX).collect().await else { return Vec::new() };
-    form_urlencoded::parse(&body.to_bytes()).into_owned().collect()
+/// What a form says, by its names; at most [`FORM_BYTES_MAX`], within the time that a body has.
+async fn form(body: Body) -> Result<Vec<(String, String)>, Refusal> {
+    let body = Limited::new(body, FORM_BYTES_MAX).collect();
+    let body = tokio::time::timeout(Duration::from_millis(BODY_WAIT_MS), body).await;
+    let body = body.ok().and_then(Result::ok).ok_or(Refusal::Broken)?;
+    Ok(form_urlencoded::parse(&body.to_bytes()).into_owned().collect())
 }
 
 /// The reason of a form, without what does not show.
@@ -478,10 +491,14 @@ pub(super) async fn decide(
 ) -> Response<Body> {
     let (parts, body) = request.into_parts();
     let decided = async {
-        let (session, _) = opened(&workstations, &parts, notice, None).await?;
-        let form = form(body).await;
-        let withdrawn = form.iter().any(|(name, value)| name == "what" && value == "withdrawn");
-        let what = if withdrawn { NoticeUse::Withdrawn } else { NoticeUse::OrderedAnyway };
+        let (session, shown) = opened(&workstations, &parts, notice, None).await?;
+        let form = form(body).await?;
+        let what = form.iter().find(|(name, _)| name == "what").map(|(_, value)| value.as_str());
+        let what = match (shown.notice.kind, what) {
+            (NoticeKind::Ordered, Some("anyway")) => NoticeUse::OrderedAnyway,
+            (NoticeKind::Ordered, Some("withdrawn")) => NoticeUse::Withdrawn,
+            _ => return Err(Refusal::Broken),
+        };
         let now = (workstations.clock)();
         let with = (reason(&form), None);
         workstations.ledger.use_notice(&session, notice, what, with, now).await?;
@@ -504,7 +521,7 @@ pub(super) async fn break_glass(
     let (parts, body) = request.into_parts();
     let broken = async {
         let session = workstations.session(&parts)?;
-        let reason = reason(&form(body).await);
+        let reason = reason(&form(body).await?);
         if reason.chars().count() < REASON_CHARACTERS_MIN {
             return Err(Refusal::Glass(notice));
         }
@@ -580,7 +597,11 @@ pub(super) fn refused(refusal: &Refusal, parts: &Parts) -> Response<Body> {
     match refusal {
         Refusal::Ledger(LedgerError::Closed) => log::debug!("a page while stopping"),
         Refusal::Ledger(_) | Refusal::Panicked => log::error!("a page is not shown: {refusal}"),
-        Refusal::NoSession | Refusal::NotOpened | Refusal::Glass(_) | Refusal::Foreign => {
+        Refusal::NoSession
+        | Refusal::NotOpened
+        | Refusal::Glass(_)
+        | Refusal::Foreign
+        | Refusal::Broken => {
             log::debug!("a page is refused: {refusal}");
         }
     }
@@ -593,6 +614,7 @@ pub(super) fn refused(refusal: &Refusal, parts: &Parts) -> Response<Body> {
             "该患者不在您最近打开的患者之中。请先在 HIS 中打开该患者。",
             "This is not a patient whom you opened lately. Open the patient in the HIS first.",
         ),
+        Refusal::Broken => language.say("提交的内容不完整。", "What was sent is incomplete."),
         Refusal::Foreign => language.say("请求来自其他网站，已拒绝。", "Asked by another site."),
         Refusal::Ledger(_) | Refusal::Panicked => {
             language.say("系统繁忙，请稍后重试。", "Busy. Please try again in a moment.")

@@ -77,7 +77,7 @@ pub(super) async fn linux(request: Request<Body>) -> Response<Body> {
     let text = format!(
         "[Desktop Entry]\nType=Application\nName=Forepost\nNoDisplay=true\n\
          MimeType=x-scheme-handler/wyht;\n\
-         Exec=sh -c 'exec xdg-open \"{own}/hrball/?$1\"' forepost %u\n"
+         Exec=sh -c \"exec xdg-open \\\\\"{own}/hrball/?\\\\$1\\\\\"\" forepost %u\n"
     );
     file("forepost.desktop", text)
 }

@@ -59,6 +59,7 @@
     var request = new XMLHttpRequest();
     request.open('POST', '/workstation/acknowledge/' + id);
     request.onload = function () {
+      if (request.status >= 400) return;
       var made = rows[id];
       if (made.notice.acknowledged) return;
       made.notice.acknowledged = true;
@@ -113,30 +114,51 @@
     };
   }
 
-  var source = new EventSource('/workstation/events');
-  source.onopen = function () {
-    state.textContent = say('live');
-    state.className = 'live';
-  };
-  source.onerror = function () {
-    state.textContent = say('lost');
-    state.className = 'lost';
-    // A browser gives up on an answer that is no stream: the session has ended, or none is free.
-    if (source.readyState === 2) location.reload();
-  };
-  source.addEventListener('notice', function (event) {
+  function told(event) {
     var notice = JSON.parse(event.data);
     var known = rows[notice.id];
     put(notice);
-    if (!known && !notice.acknowledged) {
-      count(1);
-      alert(notice);
-    }
-  });
-  source.addEventListener('ended', function () {
+    if (known || notice.acknowledged) return;
+    count(1);
+    if (notice['new']) alert(notice);
+  }
+
+  function ended(source) {
     source.close();
     // Nothing of a patient stays on the screen.
     document.body.textContent = say('ended');
     document.title = title;
-  });
+  }
+
+  // A browser gives up on an answer that is no stream: the session has ended, which a page that is
+  // loaded again says, or nobody answers, which is tried again.
+  function again() {
+    setTimeout(function () {
+      var probe = new XMLHttpRequest();
+      probe.open('GET', '/workstation/');
+      probe.onload = function () {
+        if (probe.status === 401) location.reload();
+        else listen();
+      };
+      probe.onerror = again;
+      probe.send();
+    }, 5000 + Math.random() * 10000);
+  }
+
+  function listen() {
+    var source = new EventSource('/workstation/events');
+    source.onopen = function () {
+      state.textContent = say('live');
+      state.className = 'live';
+    };
+    source.onerror = function () {
+      state.textContent = say('lost');
+      state.className = 'lost';
+      if (source.readyState === 2) again();
+    };
+    source.addEventListener('notice', told);
+    source.addEventListener('ended', function () { ended(source); });
+  }
+
+  listen();
 })();

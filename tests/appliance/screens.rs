@@ -9,6 +9,7 @@ use crate::support::PATIENCE;
 use crate::support::browser::Browser;
 use crate::support::cloud::Cloud;
 use crate::support::forepost::Forepost;
+use crate::support::http;
 use crate::support::orthanc::Orthanc;
 use crate::support::patient::{Patient, days_ago};
 use crate::support::study::Study;
@@ -110,6 +111,17 @@ fn two_doctors_at_two_screens_see_each_their_own() {
     assert!(!heads.iter().any(|text| han(text)), "untranslated: {heads:?}");
     assert!(page.contains("no report delivered"), "{page}");
     browser.pictures("two", &folder, "patient-english");
+    // Forms of our own pages are not taken for another site's.
+    browser.click("one", "a[accesskey=b]");
+    browser.click("one", "form.decide button");
+    browser.wait("one", "#state.live");
+    browser.click("two", "a[accesskey=b]");
+    browser.wait("two", "#state.live");
+    browser.click("two", "header form button:not([type])");
+    let gone = browser.texts("two", "body").concat();
+    assert!(gone.contains("Log in at the HIS again"), "{gone}");
+    let csv = http::ask(&forepost.console(), "GET", "/use.csv", &[], b"").unwrap().text();
+    assert!(csv.contains("\"7\",\"1\",\"1\",\"1\",\"1\",\"0\""), "{csv}");
     for (name, ..) in doctors {
         let noise = browser.window(name, "noise", json!({}));
         assert_eq!(noise, json!([]), "complaints, or something from elsewhere");

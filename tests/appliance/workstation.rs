@@ -177,14 +177,15 @@ fn unknown_and_contradicting_places_leave_the_notice_in_the_list() {
     window.listen(&forepost);
     let mut contradicting = call(&patient, "7", HERE, &[]);
     contradicting["mac"] = json!("02:00:5E:00:53:02");
-    for (call, count) in [(call(&patient, "7", THERE, &[]), 1), (contradicting, 2)] {
+    // The second is the first one over again for the list, and makes no second notice.
+    for call in [call(&patient, "7", THERE, &[]), contradicting] {
         say(&forepost, OPEN, &call);
         let listed = wait_for(PATIENCE, || {
             let told = window.told();
             let ids = told.iter().filter(|one| one.data["precise"] == false);
             let ids: std::collections::BTreeSet<i64> =
                 ids.map(|one| one.data["id"].as_i64().unwrap()).collect();
-            (ids.len() == count).then_some(())
+            (ids.len() == 1).then_some(())
         });
         listed.expect("it stands in the list");
     }
@@ -349,7 +350,7 @@ fn window_less() -> Forepost {
 #[test]
 fn under_load_every_notice_arrives_once_and_within_a_second() {
     const SESSIONS: usize = 300;
-    const CALLS: usize = 400;
+    const CALLS: usize = 1_200;
     const EVERY: Duration = Duration::from_millis(50);
     let patients: Vec<Patient> = (910..914).map(Patient::new).collect();
     let studies: Vec<Study> =
@@ -372,7 +373,7 @@ fn under_load_every_notice_arrives_once_and_within_a_second() {
     for n in 0..CALLS {
         let due = begun + EVERY * n as u32;
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
-        let (window, patient) = (n * 7 % SESSIONS, &patients[n % patients.len()]);
+        let (window, patient) = (n * 7 % SESSIONS, &patients[n / SESSIONS % patients.len()]);
         let address = &windows[window].address;
         let at = Instant::now();
         say(&forepost, OPEN, &call(patient, &format!("{window}"), address, &[]));
@@ -575,4 +576,71 @@ fn reports_that_came_with_a_study_are_read_on_its_page() {
     }
     let known = deeds(&forepost);
     assert!(known.iter().any(|(_, what, _)| what == "report opened"), "{known:?}");
+}
+
+#[test]
+fn a_study_beyond_the_budget_comes_when_the_doctor_asks_and_is_held_against_the_patient() {
+    let patient = Patient::new(908);
+    let studies = [908, 9080]
+        .map(|seed| Study { accession: format!("A{seed}"), ..Study::of(&patient, seed) });
+    let orthanc = Orthanc::with(&studies.each_ref());
+    let cloud = Cloud::before(&orthanc);
+    let mut narrow = setup(&[cloud.source("region")]);
+    narrow.more.push_str("[prefetch]\nplan_studies_max = 1\n");
+    let forepost = Forepost::start(narrow);
+    let registration = patient.registration(26, 0);
+    forepost.accept(&registration);
+    let plan = forepost.await_state(&registration, "ready");
+    let mut window = Window::of(&forepost, "7", HERE);
+    window.listen(&forepost);
+    say(&forepost, OPEN, &call(&patient, "7", HERE, &[]));
+    let told = window.await_told(notice).data;
+    assert_eq!((&told["studies"], &told["here"]), (&json!(2), &json!(1)), "{told}");
+    let page = window.ask(&forepost, "GET", &format!("/workstation/patient/{}", told["id"])).text();
+    let fetch = page.split('"').find(|text| text.starts_with("/workstation/fetch/")).unwrap();
+    assert_eq!(window.ask(&forepost, "POST", fetch).status, 303);
+    window.await_told(|one| one.data["here"] == 2);
+    let shown = forepost.verb_json(&["plans", "show", &plan["id"].to_string(), "--json"]);
+    for study in shown["studies"].as_array().unwrap() {
+        // As a chosen study it was held against the registration by its first header.
+        assert_eq!(study["outcome"], "chosen", "{study}");
+    }
+    let deeds = forepost.verb_json(&["audit", "show", "--json"]);
+    let wanted = deeds.as_array().unwrap().iter().find(|one| one["what"] == "study wanted");
+    assert_eq!(wanted.unwrap()["plan"], plan["id"], "whose study it is stands in the audit");
+}
+
+#[test]
+fn a_doctor_who_logs_in_again_keeps_what_was_told() {
+    let patient = Patient::new(909);
+    let study = Study::of(&patient, 909);
+    let orthanc = Orthanc::with(&[&study]);
+    let cloud = Cloud::before(&orthanc);
+    let forepost = Forepost::start(setup(&[cloud.source("region")]));
+    let registration = patient.registration(26, 0);
+    forepost.accept(&registration);
+    forepost.await_state(&registration, "ready");
+    // The HIS opens the patient before the browser has shown the code.
+    let path = log_in(&forepost, "hisUserId=7&type=1&doctorName=A");
+    say(&forepost, OPEN, &call(&patient, "7", HERE, &[]));
+    let mut window = Window::open(&forepost, &path, HERE);
+    window.listen(&forepost);
+    let listed = window.await_told(notice);
+    assert_eq!(listed.data["precise"], false, "{:?}", listed.data);
+    say(&forepost, OPEN, &call(&patient, "7", HERE, &[]));
+    let told = window.await_told(|one| one.data["precise"] == true);
+    say(&forepost, OPEN, &call(&patient, "7", HERE, &[]));
+    assert_eq!(window.told_after(QUIET).len(), 2, "the same call makes no second notice");
+    let path = log_in(&forepost, "hisUserId=7&type=1&doctorName=A");
+    let headers = [("Cookie", window.cookie.as_str()), ("X-Forwarded-For", HERE)];
+    let again = forepost.ask("GET", &path, &headers, b"");
+    window.await_told(|one| one.event == "ended");
+    window.cookie = again.header("set-cookie").unwrap().split(';').next().unwrap().to_owned();
+    let page = window.ask(&forepost, "GET", &format!("/workstation/patient/{}", told.data["id"]));
+    assert_eq!(page.status, 200, "what was told to the doctor before");
+    // A HIS that logs in at every step ends no window by it.
+    for _ in 0..20 {
+        log_in(&forepost, "hisUserId=7&type=1&doctorName=A");
+    }
+    assert_eq!(window.ask(&forepost, "GET", "/workstation/").status, 200);
 }
