@@ -56,7 +56,7 @@ pub use evidence::{Chain, Evidence};
 pub use fetches::{ClaimedFetch, FetchEnd, Judged, Want};
 pub use keys::{KeyFault, load_or_make as load_or_make_keys};
 pub use mappings::{MappingShown, StandardCode};
-pub use notices::{NewNotice, Notice, NoticeFigures};
+pub use notices::{NewNotice, Notice, NoticeFigures, Reason};
 pub use ordered::{Call, Ordered};
 pub use plans::{
     ClaimedPlan, Considered, FetchShown, PlanShown, SearchEnd, SearchShown, Settled, StudyShown,

@@ -94,6 +94,21 @@ pub struct Notice {
     pub acknowledged_at: Option<Time>,
 }
 
+/// What a doctor decided upon a notice, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reason {
+    /// When.
+    pub at: Time,
+    /// The account.
+    pub user: String,
+    /// The word of [`NoticeUse`].
+    pub what: String,
+    /// Whose plan, where the notice had one.
+    pub plan: Option<i64>,
+    /// As the doctor typed it. It may be personal.
+    pub text: String,
+}
+
 /// How notices of one account were used on one day. Nothing personal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NoticeFigures {
@@ -419,6 +434,33 @@ impl Ledger {
                 }
             }
             Ok(studies)
+        })
+    }
+
+    /// What doctors decided upon notices since a moment, with their reasons, the latest first.
+    pub fn reasons(&self, since: Time, limit: usize) -> Result<Vec<Reason>, LedgerError> {
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT u.id, u.at, n.user, u.what, u.sealed,
+                   (SELECT min(plan) FROM notice_plan p WHERE p.notice = n.id)
+                 FROM notice_use u JOIN notice n ON n.id = u.notice
+                 WHERE u.at >= ?1 AND u.what <> ?2 ORDER BY u.id DESC LIMIT ?3",
+            )?;
+            let opened = NoticeUse::Opened.name();
+            let mut rows = statement.query(params![since.0, opened, limit as i64])?;
+            let mut reasons = Vec::new();
+            while let Some(row) = rows.next()? {
+                let sealed: Vec<u8> = row.get(4)?;
+                let plain = self.keys().open("notice_use.sealed", row.get(0)?, &sealed)?;
+                reasons.push(Reason {
+                    at: Time(row.get(1)?),
+                    user: row.get(2)?,
+                    what: row.get(3)?,
+                    plan: row.get(5)?,
+                    text: String::from_utf8_lossy(&plain).into_owned(),
+                });
+            }
+            Ok(reasons)
         })
     }
 

@@ -1,13 +1,14 @@
-//! `forepost audit show|verify`: who looked at which study, who sent and decided what, and whether
-//! the chain of evidence is whole; read beside the service. Names callers and persons who decide,
-//! and nobody else.
+//! `forepost audit show|reasons|verify`: who looked at which study, who sent and decided what, why
+//! doctors did, and whether the chain of evidence is whole; read beside the service. Names callers,
+//! accounts and persons who decide, and nobody else, unless a doctor's reason does.
 
 use clap::{Args, Subcommand};
 use jiff::civil::Date;
 use serde_json::{Value, json};
 
 use super::{ConfigArgument, DONE, FAILED, fail, open_to_read, wall};
-use crate::ledger::{Deed, Deeds, Ledger, LedgerError};
+use crate::config::Config;
+use crate::ledger::{Deed, Deeds, Ledger, LedgerError, Reason};
 use crate::model::Time;
 
 /// Deeds that `show` prints unless told otherwise.
@@ -21,6 +22,8 @@ const PAGE: usize = 256;
 pub enum AuditVerb {
     /// Accesses, registrations and decisions, the latest first.
     Show(ShowArguments),
+    /// What doctors decided upon notices, and the reasons that they gave.
+    Reasons(ReasonsArguments),
     /// Recompute every hash of the evidence.
     Verify(VerifyArguments),
 }
@@ -47,6 +50,22 @@ pub struct ShowArguments {
     json: bool,
 }
 
+/// What `audit reasons` takes.
+#[derive(Args)]
+pub struct ReasonsArguments {
+    #[command(flatten)]
+    config: ConfigArgument,
+    /// From this day on, by the hospital's clock, like 2026-11-21.
+    #[arg(long)]
+    since: Option<Date>,
+    /// At most so many.
+    #[arg(long, default_value_t = SHOWN_DEFAULT)]
+    limit: usize,
+    /// As JSON.
+    #[arg(long)]
+    json: bool,
+}
+
 /// What `audit verify` takes.
 #[derive(Args)]
 pub struct VerifyArguments {
@@ -61,6 +80,7 @@ pub struct VerifyArguments {
 pub fn run(verb: &AuditVerb) -> u8 {
     let result = match verb {
         AuditVerb::Show(arguments) => show(arguments),
+        AuditVerb::Reasons(arguments) => reasons(arguments),
         AuditVerb::Verify(arguments) => verify(arguments),
     };
     result.unwrap_or_else(|code| code)
@@ -68,12 +88,10 @@ pub fn run(verb: &AuditVerb) -> u8 {
 
 fn show(arguments: &ShowArguments) -> Result<u8, u8> {
     let config = arguments.config.read()?;
-    let midnight = |day: Date| day.to_datetime(jiff::civil::Time::midnight());
-    let since = arguments.since.and_then(|day| Time::from_wall(midnight(day), config.offset));
     let wanted = Deeds {
         study: arguments.study.clone(),
         who: arguments.caller.clone(),
-        since: since.unwrap_or(Time(i64::MIN)),
+        since: midnight(arguments.since, &config),
         limit: arguments.limit,
     };
     let deeds = open_to_read(&config)?.deeds(&wanted).map_err(fail)?;
@@ -90,6 +108,35 @@ fn show(arguments: &ShowArguments) -> Result<u8, u8> {
             deed.what,
             about(deed)
         );
+    }
+    Ok(DONE)
+}
+
+/// The beginning of a day by the hospital's clock; of all days, where none is named.
+fn midnight(day: Option<Date>, config: &Config) -> Time {
+    let beginning = |day: Date| day.to_datetime(jiff::civil::Time::midnight());
+    let since = day.and_then(|day| Time::from_wall(beginning(day), config.offset));
+    since.unwrap_or(Time(i64::MIN))
+}
+
+fn reasons(arguments: &ReasonsArguments) -> Result<u8, u8> {
+    let config = arguments.config.read()?;
+    let since = midnight(arguments.since, &config);
+    let reasons = open_to_read(&config)?.reasons(since, arguments.limit).map_err(fail)?;
+    if arguments.json {
+        let row = |one: &Reason| {
+            json!({
+                "at_ms": one.at.0, "account": one.user, "what": one.what, "plan": one.plan,
+                "reason": one.text,
+            })
+        };
+        println!("{}", reasons.iter().map(row).collect::<Value>());
+        return Ok(DONE);
+    }
+    println!("{:<16}  {:<20} {:<22} {:<8} reason", "when", "account", "what", "plan");
+    for Reason { at, user, what, plan, text } in &reasons {
+        let plan = plan.map(|number| number.to_string()).unwrap_or_default();
+        println!("{:<16}  {user:<20} {what:<22} {plan:<8} {text}", wall(*at, &config));
     }
     Ok(DONE)
 }

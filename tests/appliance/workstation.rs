@@ -503,6 +503,14 @@ fn what_doctors_do_with_a_notice_is_counted_and_a_reason_opens_another_patient()
     let page = http::ask(&forepost.console(), "GET", "/use", &[], b"").unwrap().text();
     assert!(page.contains("<td>内科</td>"), "{page}");
 
+    let reasons = forepost.verb_json(&["audit", "reasons", "--json"]);
+    let told: Vec<&Value> = reasons.as_array().unwrap().iter().map(|one| &one["what"]).collect();
+    assert_eq!(told, ["glass broken", "ordered all the same"]);
+    for one in reasons.as_array().unwrap() {
+        assert_eq!(one["reason"], "急诊抢救", "{one}");
+        assert!(one["plan"].is_i64(), "{one}");
+    }
+
     // A department that is called otherwise from now on keeps its figures under its code.
     let fields = "hisUserId=7&type=1&doctorName=A&department=%E5%BF%83%E5%86%85&departmentCode=101";
     windows[0] = Window::open(&forepost, &log_in(&forepost, fields), HERE);
