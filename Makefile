@@ -108,11 +108,11 @@ year: ## a simulated year of settlements, outages and kills; evidence to docs/ev
 	} > docs/evidence/simulated_year.md
 	cat docs/evidence/simulated_year.md
 
-fuzz: ## each parser of foreign bytes for FOREPOST_FUZZ_SECONDS (60), by cargo-fuzz; evidence filed
+fuzz: ## each parser of foreign bytes, or those in ARGS, for FOREPOST_FUZZ_SECONDS (60); evidence filed
 	if ! cargo fuzz --version >/dev/null 2>&1; then
 		echo 'missing: cargo-fuzz. cargo install cargo-fuzz; a C++ compiler is needed, too' >&2; exit 2
 	fi
-	exec fuzz/run
+	exec fuzz/run $(ARGS)
 
 web: ## not built yet: will need web/ (the pages) and Node
 	echo 'web is not built yet: it will need web/ with the pages, and Node to build them' >&2

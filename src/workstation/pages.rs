@@ -11,7 +11,7 @@ use http::uri::Scheme;
 use http::{HeaderValue, Request, Response, header};
 use http_body_util::{BodyExt, Limited};
 
-use super::html::{Language, date, escaped, name, page};
+use super::html::{Language, date, escaped, masked, name, page};
 use super::{Refusal, Workstations, access, guarded, report, respond, see, waiting};
 use crate::ledger::{LedgerError, Session};
 use crate::limits::BODY_WAIT_MS;
@@ -42,9 +42,16 @@ pub(super) async fn window(
     request: Request<Body>,
 ) -> Response<Body> {
     let (parts, _) = request.into_parts();
-    match enter(&workstations, &parts).await {
-        Ok((session, cookie)) => {
-            let mut response = respond(HTML, window_page(Language::of(&parts.headers), &session));
+    let language = Language::of(&parts.headers);
+    let shown = async {
+        let (session, cookie) = enter(&workstations, &parts).await?;
+        let (server, of) = (Arc::clone(&workstations), session.clone());
+        let notices = waiting(move || server.notices.shown(&of, (server.clock)())).await?;
+        Ok::<_, Refusal>((window_page(language, &session, &notices), cookie))
+    };
+    match shown.await {
+        Ok((page, cookie)) => {
+            let mut response = respond(HTML, page);
             if let Some(cookie) = cookie
                 && let Ok(cookie) = HeaderValue::from_str(&cookie)
             {
@@ -89,7 +96,7 @@ async fn enter(
     Ok((session, Some(cookie)))
 }
 
-fn window_page(language: Language, session: &Session) -> String {
+fn window_page(language: Language, session: &Session, notices: &[NoticeShown]) -> String {
     let say = |chinese, english| language.say(chinese, english);
     let title = say("外院影像提醒", "Outside studies");
     let (doctor, department) = (escaped(&session.doctor.name), escaped(&session.doctor.department));
@@ -110,6 +117,9 @@ fn window_page(language: Language, session: &Session) -> String {
     let log_out = say("退出", "Log out");
     let none = say("暂无提醒", "Nothing yet");
     let alert = say("桌面提醒", "Desktop alerts");
+    // For a browser without scripts, or without streams: the same, as of now.
+    let told = notices.iter().filter(|shown| shown.is_told());
+    let plain: String = told.map(|shown| plain_row(language, shown)).collect();
     page(
         language,
         title,
@@ -119,9 +129,35 @@ fn window_page(language: Language, session: &Session) -> String {
              <form method=\"post\" action=\"/workstation/logout\"><label><input type=\"checkbox\" \
              id=\"quiet\"> {quiet}</label> <button type=\"button\" id=\"alerts\" hidden>{alert}\
              </button> <button>{log_out}</button></form></header>\
-             <main><p id=\"none\">{none}</p><ol id=\"notices\" aria-live=\"polite\"{texts}></ol>\
-             </main><script src=\"/workstation/window.js\"></script>"
+             <main><ol id=\"plain\">{plain}</ol><p id=\"none\">{none}</p>\
+             <ol id=\"notices\" aria-live=\"polite\"{texts}></ol></main>\
+             <noscript><meta http-equiv=\"refresh\" content=\"10\"></noscript>\
+             <script src=\"/workstation/window.js\"></script>"
         ),
+    )
+}
+
+fn plain_row(language: Language, shown: &NoticeShown) -> String {
+    let NoticeShown { notice, studies } = shown;
+    let patient = escaped(&masked(&notice.patient));
+    let here = studies.iter().filter(|one| one.progress == Progress::Here).count();
+    let same = match studies.iter().filter(|one| one.same).count() {
+        0 => String::new(),
+        n => {
+            let words = language.say("与所开检查相同", "the examination that is ordered");
+            format!(" <em>{words} × {n}</em>")
+        }
+    };
+    let class = if notice.acknowledged_at.is_some() { "seen" } else { "new" };
+    let (outside, is_here, look) = (
+        language.say("外院检查", "outside studies"),
+        language.say("已到本院", "here"),
+        language.say("查看", "Look"),
+    );
+    let (id, count) = (notice.id, studies.len());
+    format!(
+        "<li class=\"{class}\"><strong>{patient}</strong> {count} {outside} · {is_here} {here}\
+         {same} <a href=\"/workstation/patient/{id}\">{look}</a></li>"
     )
 }
 

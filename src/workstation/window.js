@@ -12,6 +12,15 @@
   var title = document.title;
   var unseen = 0;
 
+  // What the server wrote into the page is kept only where nothing tells of more.
+  var plain = document.getElementById('plain');
+  if (!window.EventSource) {
+    none.hidden = plain.children.length > 0;
+    setTimeout(function () { location.reload(); }, 10000);
+    return;
+  }
+  plain.parentNode.removeChild(plain);
+
   // The code was good once; it is not left in the address.
   if (location.search && history.replaceState) history.replaceState(null, '', '/workstation/');
 

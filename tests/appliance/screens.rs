@@ -186,3 +186,30 @@ fn a_window_outlives_a_cut_a_restart_and_ends_with_the_logout() {
     browser.window("one", "reload", json!({}));
     assert!(browser.texts("one", "body").concat().contains("请在 HIS 中重新登录"));
 }
+
+#[test]
+fn a_browser_without_scripts_or_streams_shows_the_same() {
+    let patient = Patient::new(924);
+    let study = Study::of(&patient, 980);
+    let orthanc = Orthanc::with(&[&study]);
+    let cloud = Cloud::before(&orthanc);
+    let forepost = Forepost::start(setup(&[cloud.source("region")]));
+    let registration = patient.registration(26, 0);
+    forepost.accept(&registration);
+    forepost.await_state(&registration, "ready");
+    let mut browser = Browser::start();
+    for (without, user, address) in [("scripts", "7", "192.0.2.10"), ("streams", "8", "192.0.2.20")]
+    {
+        browser.open_without(without, without, &login(&forepost, user, "A"), address, "zh-CN");
+        say(&forepost, ORDER, &call(&patient, user, address, &["胸部CT平扫"]));
+        // The page comes again by itself.
+        browser.wait(without, "#plain li em");
+        let row = browser.texts(without, "#plain li").remove(0);
+        assert!(row.contains("与所开检查相同 × 1") && !row.contains(&patient.name), "{row}");
+        browser.pictures(without, &folder(), &format!("without-{without}"));
+        browser.click(without, "#plain li a");
+        browser.wait(without, "tr.same");
+        browser.click(without, "tr.same a");
+        browser.wait(without, "a.open");
+    }
+}

@@ -14,10 +14,13 @@ windows = {}
 noise = {}
 
 
-def opened(browser, name, url, address, width, height, language, **_):
+def opened(browser, name, url, address, width, height, language, without="", **_):
     context = browser.new_context(
         viewport={"width": width, "height": height}, locale=language,
+        java_script_enabled=without != "scripts",
         extra_http_headers={"X-Forwarded-For": address} if address else {})
+    if without == "streams":
+        context.add_init_script("delete window.EventSource")
     page = context.new_page()
     page.set_default_timeout(WAIT_MS)
     windows[name] = page

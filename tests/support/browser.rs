@@ -31,9 +31,21 @@ impl Browser {
 
     /// Opens a window at an address of the network, as a proxy tells it.
     pub fn open(&mut self, name: &str, url: &str, address: &str, language: &str) -> String {
+        self.open_without("", name, url, address, language)
+    }
+
+    /// The same in a browser without `scripts`, or without `streams`.
+    pub fn open_without(
+        &mut self,
+        without: &str,
+        name: &str,
+        url: &str,
+        address: &str,
+        language: &str,
+    ) -> String {
         let said = self.say(json!({
             "do": "open", "name": name, "url": url, "address": address, "language": language,
-            "width": 1366, "height": 768,
+            "width": 1366, "height": 768, "without": without,
         }));
         said.as_str().expect("an address").to_owned()
     }
