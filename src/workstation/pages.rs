@@ -120,6 +120,7 @@ fn window_page(language: Language, session: &Session, notices: &[NoticeShown]) -
     // For a browser without scripts, or without streams: the same, as of now.
     let told = notices.iter().filter(|shown| shown.is_told());
     let plain: String = told.map(|shown| plain_row(language, shown)).collect();
+    let hidden = if plain.is_empty() { "" } else { " hidden" };
     page(
         language,
         title,
@@ -129,7 +130,7 @@ fn window_page(language: Language, session: &Session, notices: &[NoticeShown]) -
              <form method=\"post\" action=\"/workstation/logout\"><label><input type=\"checkbox\" \
              id=\"quiet\"> {quiet}</label> <button type=\"button\" id=\"alerts\" hidden>{alert}\
              </button> <button>{log_out}</button></form></header>\
-             <main><ol id=\"plain\">{plain}</ol><p id=\"none\">{none}</p>\
+             <main><ol id=\"plain\">{plain}</ol><p id=\"none\"{hidden}>{none}</p>\
              <ol id=\"notices\" aria-live=\"polite\"{texts}></ol></main>\
              <noscript><meta http-equiv=\"refresh\" content=\"10\"></noscript>\
              <script src=\"/workstation/window.js\"></script>"

@@ -206,6 +206,8 @@ fn a_browser_without_scripts_or_streams_shows_the_same() {
         browser.wait(without, "#plain li em");
         let row = browser.texts(without, "#plain li").remove(0);
         assert!(row.contains("与所开检查相同 × 1") && !row.contains(&patient.name), "{row}");
+        let page = browser.texts(without, "body").concat();
+        assert!(!page.contains("暂无提醒"), "{page}");
         browser.pictures(without, &folder(), &format!("without-{without}"));
         browser.click(without, "#plain li a");
         browser.wait(without, "tr.same");
