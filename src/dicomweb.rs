@@ -42,7 +42,7 @@ use http::uri::Scheme;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
 use tokio::task::spawn_blocking;
 
-use crate::http::{Caller, Callers, Files, Peer, RequestId};
+use crate::http::{Caller, Callers, Files, Peer, RequestId, host};
 use crate::ledger::AccessKind;
 use crate::lookup::Lookup;
 use crate::model::{self, Time};
@@ -583,8 +583,7 @@ fn accept_parameter(uri: &Uri) -> Result<Option<String>, DicomwebError> {
 /// Scheme and host of the request with the base path; the path alone where no host is named, or
 /// one that could not stand in a URL. The scheme is what the listener says that it speaks.
 fn own_base(parts: &Parts) -> String {
-    let named = parts.headers.get(header::HOST).and_then(|value| value.to_str().ok());
-    let host = parts.uri.authority().map(|one| one.as_str()).or(named).unwrap_or_default();
+    let host = host(parts).unwrap_or_default();
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
     if host.is_empty() || !host.bytes().all(plain) {
         return BASE.to_owned();

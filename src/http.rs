@@ -1,13 +1,14 @@
 //! The HTTP doors: accept, know the caller, read with limits, answer, drain.
 //!
 //! `serve` owns the sockets, `caller` knows who calls, `register` is the hospital's own interface,
-//! `dictionaries` is what clouds ask for,
+//! `dictionaries` is what clouds ask for, `request` is what several doors read of a request,
 //! `reply` is the one map from fault to answer.
 
 mod caller;
 mod dictionaries;
 mod hospital;
 mod reply;
+mod request;
 mod serve;
 mod tls;
 mod zero_copy;
@@ -16,6 +17,7 @@ pub use caller::{Caller, Callers, Peer, RequestId};
 pub use dictionaries::{CloudDoor, router as cloud_router};
 pub use hospital::{Hospital, HospitalDoor, router as hospital_router};
 pub use reply::bare;
+pub use request::{host, read_body};
 pub use serve::{Door, ServeError, bind};
 pub use tls::{Certificate, TlsFault, acceptor};
 pub use zero_copy::{Files, Mapped, ZeroCopy};

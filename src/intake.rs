@@ -164,10 +164,7 @@ impl Intake {
         let visit = VisitKey::outpatient(text("outpatientNumber"))
             .or_else(|| VisitKey::stay(text("hospitalizationId"), wall("admissionRegistDateTime")?))
             .ok_or(IntakeFault::VisitKey)?;
-        let number = match record.text("idCardNo") {
-            Some(text) => self.id_number(text, Some(sender)).await,
-            None => None,
-        };
+        let number = self.id_card(record, sender).await;
         let mut identifiers: Vec<Identifier> = PLAIN_NUMBERS
             .into_iter()
             .filter_map(|kind| Identifier::new(kind, record.text(kind.name())?))
@@ -213,6 +210,11 @@ impl Intake {
             birth: None,
             birth_years: age.map(|age| (year - age - 1, year - age + 1)),
         }
+    }
+
+    /// The patient's identity number, if the record has one that can be read.
+    async fn id_card(&self, record: &Record, sender: &str) -> Option<IdNumber> {
+        self.id_number(record.text("idCardNo")?, Some(sender)).await
     }
 
     /// A number in plain text, or under SM2 where the key is here and it opens.

@@ -68,12 +68,22 @@ pub enum Progress {
 }
 
 impl NoticeShown {
+    /// Studies of which everything is here.
+    pub fn here(&self) -> usize {
+        self.studies.iter().filter(|one| one.progress == Progress::Here).count()
+    }
+
+    /// Studies that are an examination ordered now.
+    pub fn same(&self) -> usize {
+        self.studies.iter().filter(|one| one.same).count()
+    }
+
     /// Whether it is worth the doctor's attention: something was made elsewhere, and where an
     /// examination is ordered, this very one.
     pub fn is_told(&self) -> bool {
         match self.notice.kind {
             NoticeKind::Opened => !self.studies.is_empty(),
-            NoticeKind::Ordered => self.studies.iter().any(|study| study.same),
+            NoticeKind::Ordered => self.same() > 0,
         }
     }
 }

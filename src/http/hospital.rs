@@ -3,25 +3,22 @@
 //! a platform.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
 use bytes::Bytes;
 use http::{Request, Response, StatusCode, header};
-use http_body_util::{BodyExt, Limited};
 use serde_json::Value;
 
 use super::caller::{Callers, Peer, RequestId};
 use super::reply;
+use super::request::read_body;
 use crate::catalog::{self, Answer, Checked, FieldFault, Interface, Mode, Outcome, Overlay, Zone};
 use crate::codec::json;
 use crate::intake::{self, Intake};
 use crate::ledger::LedgerError;
-use crate::limits::{
-    BATCH_RECORDS_MAX, BODY_BYTES_MAX, BODY_WAIT_MS, JSON_DEPTH_MAX, JSON_NODES_MAX,
-};
+use crate::limits::{BATCH_RECORDS_MAX, BODY_BYTES_MAX, JSON_DEPTH_MAX, JSON_NODES_MAX};
 use crate::model::Time;
 use crate::notice::Notices;
 use crate::onward::Onward;
@@ -117,7 +114,7 @@ impl HospitalDoor {
             .get(header::CONTENT_TYPE)
             .and_then(|value| value.to_str().ok())
             .map(str::to_owned);
-        let body = read_body(request.into_body()).await?;
+        let body = read_body(request.into_body(), BODY_BYTES_MAX).await?;
         let answer = self.keep(interface, &caller.name, content_type.as_deref(), body).await;
         Ok(Told { caller: caller.name.clone(), mirror: caller.mirror_status, answer })
     }
@@ -318,20 +315,5 @@ fn log_findings(caller: &str, interface: &'static Interface, checked: &Checked) 
             document = warning.document, section = warning.section;
             "warning: {}", warning.message_en
         );
-    }
-}
-
-/// The body within its limits of size and time; a bare 413, 408 or 400 beyond them.
-async fn read_body(body: Body) -> Result<Bytes, Response<Body>> {
-    let limited = Limited::new(body, BODY_BYTES_MAX);
-    let collected =
-        tokio::time::timeout(Duration::from_millis(BODY_WAIT_MS), limited.collect()).await;
-    match collected {
-        Err(_) => Err(reply::bare(StatusCode::REQUEST_TIMEOUT)),
-        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
-            Err(reply::bare(StatusCode::PAYLOAD_TOO_LARGE))
-        }
-        Ok(Err(_)) => Err(reply::bare(StatusCode::BAD_REQUEST)),
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
     }
 }

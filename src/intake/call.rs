@@ -9,7 +9,8 @@ use super::Intake;
 use crate::catalog::Record;
 use crate::ledger::{Call, LedgerError};
 use crate::model::{
-    Department, Identifier, IdentifierKind, NewDelivery, PatientType, Registration, Time, VisitKey,
+    Department, IdNumber, Identifier, IdentifierKind, NewDelivery, PatientType, Registration, Time,
+    VisitKey,
 };
 
 /// An examination is ordered.
@@ -43,7 +44,7 @@ impl Intake {
             let exams = record.list("examList").iter();
             calls.push(Call {
                 hospital: record.text("hospitalld").unwrap_or_default().to_owned(),
-                numbers: self.numbers(&record, caller).await,
+                numbers: identifiers(&record, self.id_card(&record, caller).await.as_ref()),
                 exam_codes: exams
                     .filter_map(|one| one.text("examCode"))
                     .map(str::to_owned)
@@ -68,12 +69,9 @@ impl Intake {
         department: Department,
         now: Time,
     ) -> Option<Registration> {
-        let identifiers = self.numbers(record, sender).await;
+        let number = self.id_card(record, sender).await;
+        let identifiers = identifiers(record, number.as_ref());
         let text = |name: &str| record.text(name).unwrap_or_default();
-        let number = match record.text("idCardNo") {
-            Some(text) => self.id_number(text, Some(sender)).await,
-            None => None,
-        };
         let key = identifiers.first()?;
         let day = now.wall(self.offset).date();
         let visit = format!("opened {} {} {day}", key.kind.name(), key.value());
@@ -91,17 +89,13 @@ impl Intake {
             discharged_at: None,
         })
     }
+}
 
-    async fn numbers(&self, record: &Record, sender: &str) -> Vec<Identifier> {
-        let mut numbers: Vec<Identifier> = PLAIN_NUMBERS
-            .into_iter()
-            .filter_map(|kind| Identifier::new(kind, record.text(kind.name())?))
-            .collect();
-        if let Some(text) = record.text("idCardNo")
-            && let Some(number) = self.id_number(text, Some(sender)).await
-        {
-            numbers.extend(Identifier::new(IdentifierKind::IdCardNo, number.as_str()));
-        }
-        numbers
-    }
+/// The numbers of a call, with the identity number as it was read.
+fn identifiers(record: &Record, number: Option<&IdNumber>) -> Vec<Identifier> {
+    let plain = PLAIN_NUMBERS
+        .into_iter()
+        .filter_map(|kind| Identifier::new(kind, record.text(kind.name())?));
+    let card = number.and_then(|one| Identifier::new(IdentifierKind::IdCardNo, one.as_str()));
+    plain.chain(card).collect()
 }

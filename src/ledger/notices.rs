@@ -4,11 +4,13 @@
 //! anew each time, so that what is found later stands in the same notice. It belongs to one
 //! session, or to the account's list alone where it could not be told which window is meant.
 
-use rusqlite::{OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::plans::ids;
 use super::writer::Writing;
-use super::{FetchShown, Ledger, LedgerError, StudyShown, audit, fetches, sessions, stored};
+use super::{
+    FetchShown, Ledger, LedgerError, StudyShown, audit, fetches, ordered, sessions, stored,
+};
 use crate::limits::{
     NOTICE_PLANS_MAX, NOTICE_REPEAT_MS, NOTICE_STUDIES_MAX, NOTICES_PRUNED_MAX, NOTICES_SHOWN_MAX,
 };
@@ -134,6 +136,9 @@ pub struct NoticeFigures {
     pub withdrawn: u32,
 }
 
+/// The notices that a session may see: its own and those of the account's list.
+const SEEN: &str = "hospital = ?1 AND user = ?2 AND at >= ?3 AND (session IS NULL OR session = ?4)";
+
 const COLUMNS: &str = "id, kind, sealed, at, session, acknowledged_at, hospital, shown_at";
 
 impl Ledger {
@@ -150,17 +155,8 @@ impl Ledger {
             let mut found = Vec::new();
             for number in numbers {
                 let hash = self.keys().identifier(number);
-                let plans = ids(
-                    connection,
-                    "SELECT p.registration FROM identifier i
-                     JOIN registration r ON r.id = i.registration
-                     JOIN plan p ON p.registration = i.registration
-                     WHERE i.hash = ?1 AND r.hospital = ?2
-                       AND p.state IN ('searching', 'fetching', 'ready', 'not ready')
-                       AND max(p.due_at, r.updated_at) >= ?3
-                     ORDER BY p.due_at DESC",
-                    params![hash, hospital, now.plus_ms(-grace_ms).0],
-                )?;
+                let since = now.plus_ms(-grace_ms);
+                let plans = ordered::counted_on(connection, &hash, hospital, since)?;
                 for plan in plans {
                     if found.len() < NOTICE_PLANS_MAX && !found.contains(&plan) {
                         found.push(plan);
@@ -216,8 +212,7 @@ impl Ledger {
             let Some(sealed) = found else { return Ok(None) };
             let opened = writing.keys.open("notice.sealed", notice, &sealed)?;
             let (patient, _) = stored::notice_from(&opened)?;
-            let plans =
-                ids(connection, "SELECT plan FROM notice_plan WHERE notice = ?1", params![notice])?;
+            let plans = plans_in(connection, notice)?;
             let doctor = &session.doctor;
             let own = NewNotice {
                 hospital: doctor.hospital.clone(),
@@ -305,10 +300,7 @@ impl Ledger {
         session: &sessions::Session,
         since: Time,
     ) -> Result<Vec<Notice>, LedgerError> {
-        let sql = format!(
-            "SELECT {COLUMNS} FROM notice WHERE hospital = ?1 AND user = ?2 AND at >= ?3
-               AND (session IS NULL OR session = ?4) ORDER BY id DESC LIMIT ?5"
-        );
+        let sql = format!("SELECT {COLUMNS} FROM notice WHERE {SEEN} ORDER BY id DESC LIMIT ?5");
         let doctor = &session.doctor;
         self.read(|connection| {
             let mut statement = connection.prepare_cached(&sql)?;
@@ -334,10 +326,7 @@ impl Ledger {
         notice: i64,
         since: Time,
     ) -> Result<Option<Notice>, LedgerError> {
-        let sql = format!(
-            "SELECT {COLUMNS} FROM notice WHERE id = ?5 AND hospital = ?1 AND user = ?2 AND at >= ?3
-               AND (session IS NULL OR session = ?4)"
-        );
+        let sql = format!("SELECT {COLUMNS} FROM notice WHERE id = ?5 AND {SEEN}");
         let doctor = &session.doctor;
         self.read(|connection| {
             let mut statement = connection.prepare_cached(&sql)?;
@@ -373,11 +362,7 @@ impl Ledger {
         .await
     }
 
-    fn read_notice(
-        &self,
-        connection: &rusqlite::Connection,
-        row: &Row<'_>,
-    ) -> Result<Notice, LedgerError> {
+    fn read_notice(&self, connection: &Connection, row: &Row<'_>) -> Result<Notice, LedgerError> {
         let (id, kind, sealed): (i64, String, Vec<u8>) = (row.get(0)?, row.get(1)?, row.get(2)?);
         let opened = self.keys().open("notice.sealed", id, &sealed)?;
         let (patient, exams) = stored::notice_from(&opened)?;
@@ -418,8 +403,7 @@ impl Ledger {
     pub fn notice_studies(&self, notice: i64) -> Result<Vec<StudyShown>, LedgerError> {
         let outside = [StudyOutcome::Chosen, StudyOutcome::OverBudget, StudyOutcome::TooMany];
         self.read(|connection| {
-            let plans =
-                ids(connection, "SELECT plan FROM notice_plan WHERE notice = ?1", params![notice])?;
+            let plans = plans_in(connection, notice)?;
             let mut studies: Vec<StudyShown> = Vec::new();
             for plan in plans {
                 for one in self.studies_shown(connection, plan)? {
@@ -561,6 +545,12 @@ impl Ledger {
     }
 }
 
+/// The plans that a notice names, in the order of their numbers.
+fn plans_in(connection: &Connection, notice: i64) -> Result<Vec<i64>, LedgerError> {
+    let sql = "SELECT plan FROM notice_plan WHERE notice = ?1 ORDER BY plan";
+    ids(connection, sql, params![notice])
+}
+
 /// The notice that this one would repeat.
 fn same(writing: &Writing<'_>, notice: &NewNotice, now: Time) -> Result<Option<i64>, LedgerError> {
     let connection = writing.connection;
@@ -579,11 +569,7 @@ fn same(writing: &Writing<'_>, notice: &NewNotice, now: Time) -> Result<Option<i
     let mut wanted = notice.plans.clone();
     wanted.sort_unstable();
     for id in late {
-        let plans = ids(
-            connection,
-            "SELECT plan FROM notice_plan WHERE notice = ?1 ORDER BY plan",
-            params![id],
-        )?;
+        let plans = plans_in(connection, id)?;
         if plans != wanted {
             continue;
         }
@@ -639,7 +625,7 @@ fn record(
     now: Time,
 ) -> Result<(), LedgerError> {
     let connection = writing.connection;
-    let plans = ids(connection, "SELECT plan FROM notice_plan WHERE notice = ?1", params![notice])?;
+    let plans = plans_in(connection, notice)?;
     if plans.is_empty() {
         return audit::record(connection, deed, who, None, study, now);
     }

@@ -118,6 +118,27 @@ fn keep(
     Ok(again)
 }
 
+/// The plans of a hospital's patient, by one number, on which somebody still counts: whose visit,
+/// or last registration, is not before `since`. The latest visits first.
+pub(super) fn counted_on(
+    connection: &Connection,
+    hash: &Lookup,
+    hospital: &str,
+    since: Time,
+) -> Result<Vec<i64>, LedgerError> {
+    ids(
+        connection,
+        "SELECT p.registration FROM identifier i
+         JOIN registration r ON r.id = i.registration
+         JOIN plan p ON p.registration = i.registration
+         WHERE i.hash = ?1 AND r.hospital = ?2
+           AND p.state IN ('searching', 'fetching', 'ready', 'not ready')
+           AND max(p.due_at, r.updated_at) >= ?3
+         ORDER BY p.due_at DESC",
+        params![hash, hospital, since.0],
+    )
+}
+
 /// Makes plans of the patient due that have found something. No source is asked again: what they
 /// answered is here. A plan that was ready keeps that moment unless more is chosen now.
 fn decide_again(
@@ -127,16 +148,7 @@ fn decide_again(
     grace_ms: i64,
     now: Time,
 ) -> Result<usize, LedgerError> {
-    let plans = ids(
-        connection,
-        "SELECT p.registration FROM identifier i
-         JOIN registration r ON r.id = i.registration
-         JOIN plan p ON p.registration = i.registration
-         WHERE i.hash = ?1 AND r.hospital = ?2
-           AND p.state IN ('searching', 'fetching', 'ready', 'not ready')
-           AND max(p.due_at, r.updated_at) >= ?3",
-        params![hash, hospital, now.plus_ms(-grace_ms).0],
-    )?;
+    let plans = counted_on(connection, hash, hospital, now.plus_ms(-grace_ms))?;
     let mut due = connection.prepare_cached(
         "UPDATE plan SET next_at = ?2,
            state = CASE WHEN state = 'searching' THEN state ELSE 'fetching' END

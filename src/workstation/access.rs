@@ -8,7 +8,7 @@ use http::{HeaderMap, header};
 use ipnet::IpNet;
 
 use super::{Refusal, Workstations};
-use crate::http::Peer;
+use crate::http::{Peer, host};
 use crate::ledger::{Digest, Session};
 
 /// The cookie that holds a window's secret. It ends with the browser.
@@ -75,10 +75,8 @@ impl Workstations {
 /// Whether the request names another origin than the host that it is sent to.
 fn foreign(parts: &Parts) -> bool {
     let Some(origin) = parts.headers.get(header::ORIGIN) else { return false };
-    let host = parts.headers.get(header::HOST).and_then(|value| value.to_str().ok());
-    let host = parts.uri.authority().map(|one| one.as_str()).or(host);
     let named = origin.to_str().ok().and_then(|text| text.split_once("://"));
-    named.map(|(_, host)| host) != host
+    named.map(|(_, host)| host) != host(parts)
 }
 
 #[cfg(test)]

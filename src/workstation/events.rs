@@ -23,7 +23,7 @@ use super::{Refusal, Workstations, respond, waiting};
 use crate::http::bare;
 use crate::ledger::Session;
 use crate::limits::STREAM_SIGN_MS;
-use crate::notice::{NoticeShown, Progress};
+use crate::notice::NoticeShown;
 
 pub(super) async fn answer(
     State(workstations): State<Arc<Workstations>>,
@@ -172,7 +172,6 @@ impl Stream {
 /// What a window is told: enough to decide whether to look, and no whole name.
 fn told(shown: &NoticeShown) -> Value {
     let NoticeShown { notice, studies } = shown;
-    let here = studies.iter().filter(|one| one.progress == Progress::Here).count();
     let same = studies.iter().find(|one| one.same);
     let newest = same.or_else(|| studies.iter().max_by_key(|one| &one.shown.study.study_date));
     let exams: Vec<&str> = notice.exams.iter().map(|(_, name)| name.as_str()).collect();
@@ -185,8 +184,8 @@ fn told(shown: &NoticeShown) -> Value {
         "patient": masked(&notice.patient),
         "exams": exams,
         "studies": studies.len(),
-        "here": here,
-        "same": studies.iter().filter(|one| one.same).count(),
+        "here": shown.here(),
+        "same": shown.same(),
         "newest": newest.map(|one| words(&one.shown.study)),
     })
 }

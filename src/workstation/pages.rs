@@ -1,7 +1,6 @@
 //! The pages of a doctor's window: the notices, a patient's studies, one study.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Path, State};
@@ -9,12 +8,11 @@ use forepost_cache::{Study, Uid};
 use http::request::Parts;
 use http::uri::Scheme;
 use http::{HeaderValue, Request, Response, header};
-use http_body_util::{BodyExt, Limited};
 
 use super::html::{Language, date, escaped, masked, name, page};
-use super::{Refusal, Workstations, access, guarded, report, respond, see, waiting};
+use super::{Refusal, Workstations, access, report, respond, see, waiting};
+use crate::http::read_body;
 use crate::ledger::{LedgerError, Session};
-use crate::limits::BODY_WAIT_MS;
 use crate::model::{FoundStudy, Link, NoticeKind, NoticeUse};
 use crate::notice::{NoticeShown, OutsideStudy, Progress};
 
@@ -29,6 +27,9 @@ const REASON_CHARACTERS_MAX: usize = 200;
 
 /// Characters of a reason that opens a patient: a word at least.
 const REASON_CHARACTERS_MIN: usize = 2;
+
+/// Where the notices are.
+const WINDOW: &str = "/workstation/";
 
 const HTML: &str = "text/html;charset=UTF-8";
 
@@ -141,8 +142,8 @@ fn window_page(language: Language, session: &Session, notices: &[NoticeShown]) -
 fn plain_row(language: Language, shown: &NoticeShown) -> String {
     let NoticeShown { notice, studies } = shown;
     let patient = escaped(&masked(&notice.patient));
-    let here = studies.iter().filter(|one| one.progress == Progress::Here).count();
-    let same = match studies.iter().filter(|one| one.same).count() {
+    let here = shown.here();
+    let same = match shown.same() {
         0 => String::new(),
         n => {
             let words = language.say("与所开检查相同", "the examination that is ordered");
@@ -193,7 +194,6 @@ async fn opened(
     let now = (workstations.clock)();
     let (server, of) = (Arc::clone(workstations), session.clone());
     let shown = waiting(move || server.notices.one(&of, notice, now)).await?;
-    let study_is_named = study.is_some();
     let holds = |shown: &NoticeShown| {
         study.is_none_or(|study| shown.studies.iter().any(|one| one.shown.study.study == *study))
     };
@@ -201,9 +201,10 @@ async fn opened(
         Some(shown) => Ok((session, shown)),
         None => {
             metrics::counter!("workstation_refused_total", "why" => "patient").increment(1);
+            let refusal = if study.is_some() { Refusal::NotOpened } else { Refusal::Glass(notice) };
             let study = study.map(|study| study.as_str().to_owned());
             workstations.ledger.note_deed(&session, notice, ("refused", study), now).await?;
-            Err(if study_is_named { Refusal::NotOpened } else { Refusal::Glass(notice) })
+            Err(refusal)
         }
     }
 }
@@ -479,12 +480,9 @@ pub(super) async fn fetch(
         if let Err(fault) = workstations.notices.fetch(notice, &uid, now).await {
             log::error!(study = uid.as_str(); "a doctor's fetch: {fault}");
         }
-        Ok::<_, Refusal>(())
+        Ok::<_, Refusal>(format!("/workstation/patient/{notice}"))
     };
-    match asked.await {
-        Ok(()) => see(&format!("/workstation/patient/{notice}")),
-        Err(refusal) => refused(&refusal, &parts),
-    }
+    then(asked.await, &parts)
 }
 
 /// The doctor has seen a notice.
@@ -497,20 +495,16 @@ pub(super) async fn acknowledge(
     let kept = async {
         let session = workstations.session(&parts)?;
         let now = (workstations.clock)();
-        Ok::<_, Refusal>(workstations.ledger.acknowledge(session, notice, now).await?)
+        workstations.ledger.acknowledge(session, notice, now).await?;
+        Ok::<_, Refusal>(WINDOW.to_owned())
     };
-    match kept.await {
-        Ok(()) => see("/workstation/"),
-        Err(refusal) => refused(&refusal, &parts),
-    }
+    then(kept.await, &parts)
 }
 
 /// What a form says, by its names; at most [`FORM_BYTES_MAX`], within the time that a body has.
 async fn form(body: Body) -> Result<Vec<(String, String)>, Refusal> {
-    let body = Limited::new(body, FORM_BYTES_MAX).collect();
-    let body = tokio::time::timeout(Duration::from_millis(BODY_WAIT_MS), body).await;
-    let body = body.ok().and_then(Result::ok).ok_or(Refusal::Broken)?;
-    Ok(form_urlencoded::parse(&body.to_bytes()).into_owned().collect())
+    let body = read_body(body, FORM_BYTES_MAX).await.map_err(|_| Refusal::Broken)?;
+    Ok(form_urlencoded::parse(&body).into_owned().collect())
 }
 
 /// The reason of a form, without what does not show.
@@ -541,12 +535,9 @@ pub(super) async fn decide(
         workstations.ledger.use_notice(&session, notice, what, with, now).await?;
         workstations.ledger.acknowledge(session, notice, now).await?;
         metrics::counter!("notice_decisions_total", "decision" => what.name()).increment(1);
-        Ok::<_, Refusal>(())
+        Ok::<_, Refusal>(WINDOW.to_owned())
     };
-    match decided.await {
-        Ok(()) => see("/workstation/"),
-        Err(refusal) => refused(&refusal, &parts),
-    }
+    then(decided.await, &parts)
 }
 
 /// The doctor gives a reason to see a patient who is not among those opened lately.
@@ -565,12 +556,10 @@ pub(super) async fn break_glass(
         let now = (workstations.clock)();
         let own = workstations.ledger.break_glass(session, notice, reason, now).await?;
         metrics::counter!("notice_decisions_total", "decision" => "glass broken").increment(1);
-        own.ok_or(Refusal::NotOpened)
+        let own = own.ok_or(Refusal::NotOpened)?;
+        Ok(format!("/workstation/patient/{own}"))
     };
-    match broken.await {
-        Ok(own) => see(&format!("/workstation/patient/{own}")),
-        Err(refusal) => refused(&refusal, &parts),
-    }
+    then(broken.await, &parts)
 }
 
 /// The window logs itself out.
@@ -628,6 +617,14 @@ fn answer(page: Result<String, Refusal>, parts: &Parts) -> Response<Body> {
     }
 }
 
+/// Where a form leads that was taken.
+fn then(address: Result<String, Refusal>, parts: &Parts) -> Response<Body> {
+    match address {
+        Ok(address) => see(&address),
+        Err(refusal) => refused(&refusal, parts),
+    }
+}
+
 /// The one map from a refusal to its page.
 pub(super) fn refused(refusal: &Refusal, parts: &Parts) -> Response<Body> {
     let language = Language::of(&parts.headers);
@@ -664,7 +661,7 @@ pub(super) fn refused(refusal: &Refusal, parts: &Parts) -> Response<Body> {
     let body = page(language, words, &format!("<main><p>{words}</p>{glass}</main>"));
     let mut response = respond(HTML, body);
     *response.status_mut() = refusal.status();
-    guarded(response)
+    response
 }
 
 /// Asks for the reason that opens a patient all the same.

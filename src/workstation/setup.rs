@@ -10,13 +10,12 @@ use http::{HeaderValue, Request, Response, StatusCode, header};
 
 use super::html::{self, Language, escaped};
 use super::respond;
-use crate::http::bare;
+use crate::http::{bare, host};
 
 /// The address by which the workstation reached us; `None` when the host names none that could
 /// stand in a file.
 fn own_address(parts: &Parts) -> Option<String> {
-    let named = parts.headers.get(header::HOST).and_then(|value| value.to_str().ok());
-    let host = parts.uri.authority().map(|one| one.as_str()).or(named)?;
+    let host = host(parts)?;
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte);
     if host.is_empty() || !host.bytes().all(plain) {
         return None;
