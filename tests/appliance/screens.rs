@@ -15,7 +15,7 @@ use crate::support::patient::{Patient, days_ago};
 use crate::support::study::Study;
 use crate::support::wait_for;
 use crate::support::window::log_in;
-use crate::workstation::{call, say, setup};
+use crate::workstation::{House, call, say, setup};
 
 const OPEN: &str = "/iuWorkStation/swipingIdCardNo";
 const ORDER: &str = "/iuWorkStation/checkAgain";
@@ -189,19 +189,13 @@ fn a_window_outlives_a_cut_a_restart_and_ends_with_the_logout() {
 
 #[test]
 fn a_browser_without_scripts_or_streams_shows_the_same() {
-    let patient = Patient::new(924);
-    let study = Study::of(&patient, 980);
-    let orthanc = Orthanc::with(&[&study]);
-    let cloud = Cloud::before(&orthanc);
-    let forepost = Forepost::start(setup(&[cloud.source("region")]));
-    let registration = patient.registration(26, 0);
-    forepost.accept(&registration);
-    forepost.await_state(&registration, "ready");
+    let house = House::ready(924);
+    let (patient, forepost) = (&house.patient, &house.forepost);
     let mut browser = Browser::start();
     for (without, user, address) in [("scripts", "7", "192.0.2.10"), ("streams", "8", "192.0.2.20")]
     {
-        browser.open_without(without, without, &login(&forepost, user, "A"), address, "zh-CN");
-        say(&forepost, ORDER, &call(&patient, user, address, &["胸部CT平扫"]));
+        browser.open_without(without, without, &login(forepost, user, "A"), address, "zh-CN");
+        say(forepost, ORDER, &call(patient, user, address, &["胸部CT平扫"]));
         // The page comes again by itself.
         browser.wait(without, "#plain li em");
         let row = browser.texts(without, "#plain li").remove(0);

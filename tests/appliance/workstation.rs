@@ -59,6 +59,36 @@ pub fn say(forepost: &Forepost, target: &str, call: &Value) {
     assert_eq!(told, (200, json!({"code": 200, "data": {}, "message": ""})), "{target}");
 }
 
+/// A patient with a study at another hospital, and an appliance that has one source.
+pub struct House {
+    pub patient: Patient,
+    pub study: Study,
+    pub forepost: Forepost,
+    pub cloud: Cloud,
+    /// Behind the cloud.
+    _orthanc: Orthanc,
+}
+
+impl House {
+    pub fn of(number: u32) -> House {
+        let patient = Patient::new(number);
+        let study = Study::of(&patient, u64::from(number));
+        let orthanc = Orthanc::with(&[&study]);
+        let cloud = Cloud::before(&orthanc);
+        let forepost = Forepost::start(setup(&[cloud.source("region")]));
+        House { patient, study, forepost, cloud, _orthanc: orthanc }
+    }
+
+    /// One where the patient is registered and the study is here.
+    pub fn ready(number: u32) -> House {
+        let house = House::of(number);
+        let registration = house.patient.registration(26, 0);
+        house.forepost.accept(&registration);
+        house.forepost.await_state(&registration, "ready");
+        house
+    }
+}
+
 fn notice(one: &Told) -> bool {
     one.event == "notice"
 }
@@ -141,45 +171,36 @@ fn a_patient_whom_nobody_registered_is_told_to_the_one_window_that_opened_him() 
 
 #[test]
 fn an_order_is_told_only_where_the_very_examination_was_made_elsewhere() {
-    let patient = Patient::new(901);
-    let study = Study::of(&patient, 901);
-    let orthanc = Orthanc::with(&[&study]);
-    let cloud = Cloud::before(&orthanc);
-    let forepost = Forepost::start(setup(&[cloud.source("region")]));
-    let registration = patient.registration(26, 0);
-    forepost.accept(&registration);
-    forepost.await_state(&registration, "ready");
+    let house = House::ready(901);
+    let (patient, cloud, forepost) = (&house.patient, &house.cloud, &house.forepost);
     let searches = cloud.count(Step::Search);
-    let mut window = Window::of(&forepost, "7", HERE);
-    window.listen(&forepost);
-    say(&forepost, ORDER, &call(&patient, "7", HERE, &["膝关节MR平扫"]));
+    let mut window = Window::of(forepost, "7", HERE);
+    window.listen(forepost);
+    say(forepost, ORDER, &call(patient, "7", HERE, &["膝关节MR平扫"]));
     assert!(window.told_after(QUIET).is_empty(), "a chest CT is no MR of the knee");
-    say(&forepost, ORDER, &call(&patient, "7", HERE, &["血常规", "胸部CT平扫"]));
+    say(forepost, ORDER, &call(patient, "7", HERE, &["血常规", "胸部CT平扫"]));
     let told = window.await_told(notice).data;
     assert_eq!((&told["kind"], &told["same"]), (&json!("ordered"), &json!(1)), "{told}");
     let words = told["newest"].as_str().unwrap();
     assert!(words.contains("胸部平扫") && words.contains("邻市人民医院"), "{words}");
     assert_eq!(cloud.count(Step::Search), searches, "the registration's answers do");
-    let page = window.ask(&forepost, "GET", &format!("/workstation/patient/{}", told["id"]));
+    let page = window.ask(forepost, "GET", &format!("/workstation/patient/{}", told["id"]));
     assert!(page.text().contains("与所开检查相同"), "{}", page.text());
 }
 
 #[test]
 fn unknown_and_contradicting_places_leave_the_notice_in_the_list() {
-    let patient = Patient::new(902);
-    let study = Study::of(&patient, 902);
-    let orthanc = Orthanc::with(&[&study]);
-    let cloud = Cloud::before(&orthanc);
-    let forepost = Forepost::start(setup(&[cloud.source("region")]));
+    let house = House::of(902);
+    let (patient, forepost) = (&house.patient, &house.forepost);
     forepost.accept(&patient.registration(26, 0));
     let fields = "hisUserId=7&type=1&doctorName=A&mac=02-00-5E-00-53-01";
-    let mut window = Window::open(&forepost, &log_in(&forepost, fields), HERE);
-    window.listen(&forepost);
-    let mut contradicting = call(&patient, "7", HERE, &[]);
+    let mut window = Window::open(forepost, &log_in(forepost, fields), HERE);
+    window.listen(forepost);
+    let mut contradicting = call(patient, "7", HERE, &[]);
     contradicting["mac"] = json!("02:00:5E:00:53:02");
     // The second is the first one over again for the list, and makes no second notice.
-    for call in [call(&patient, "7", THERE, &[]), contradicting] {
-        say(&forepost, OPEN, &call);
+    for call in [call(patient, "7", THERE, &[]), contradicting] {
+        say(forepost, OPEN, &call);
         let listed = wait_for(PATIENCE, || {
             let told = window.told();
             let ids = told.iter().filter(|one| one.data["precise"] == false);
@@ -190,13 +211,13 @@ fn unknown_and_contradicting_places_leave_the_notice_in_the_list() {
         listed.expect("it stands in the list");
     }
     assert!(window.told().iter().all(|one| one.data["precise"] == false));
-    let mut known = call(&patient, "7", "", &[]);
+    let mut known = call(patient, "7", "", &[]);
     known["clientIp"] = Value::Null;
     known["mac"] = json!("02005e005301");
-    say(&forepost, OPEN, &known);
+    say(forepost, OPEN, &known);
     window.await_told(|one| one.data["precise"] == true);
     // A doctor without a window is told nothing, and the HIS hears no difference.
-    say(&forepost, OPEN, &call(&patient, "9", HERE, &[]));
+    say(forepost, OPEN, &call(patient, "9", HERE, &[]));
     let metrics = forepost.metrics();
     for (to, times) in [("list", 2), ("window", 1), ("no window", 1)] {
         let line = format!("notices_total{{to=\"{to}\"}} {times}");
@@ -206,43 +227,40 @@ fn unknown_and_contradicting_places_leave_the_notice_in_the_list() {
 
 #[test]
 fn a_logout_a_takeover_and_a_code_that_was_shown_end_what_they_should() {
-    let patient = Patient::new(903);
-    let study = Study::of(&patient, 903);
-    let orthanc = Orthanc::with(&[&study]);
-    let cloud = Cloud::before(&orthanc);
-    let forepost = Forepost::start(setup(&[cloud.source("region")]));
+    let house = House::of(903);
+    let (patient, forepost) = (&house.patient, &house.forepost);
     forepost.accept(&patient.registration(26, 0));
-    let path = log_in(&forepost, "hisUserId=7&type=1&doctorName=A");
-    let mut window = Window::open(&forepost, &path, HERE);
+    let path = log_in(forepost, "hisUserId=7&type=1&doctorName=A");
+    let mut window = Window::open(forepost, &path, HERE);
     let replayed = forepost.ask("GET", &path, &[("X-Forwarded-For", THERE)], b"");
     assert_eq!(replayed.status, 401, "a stolen link opens nothing");
-    assert_eq!(window.ask(&forepost, "GET", &path).status, 200, "the same browser goes on");
+    assert_eq!(window.ask(forepost, "GET", &path).status, 200, "the same browser goes on");
 
     // Another doctor at the same browser: the first one's window is nobody's any more.
-    let path = log_in(&forepost, "hisUserId=8&type=1&doctorName=B");
+    let path = log_in(forepost, "hisUserId=8&type=1&doctorName=B");
     let headers = [("Cookie", window.cookie.as_str()), ("X-Forwarded-For", HERE)];
     let taken = forepost.ask("GET", &path, &headers, b"");
     assert_eq!(taken.status, 200);
-    assert_eq!(window.ask(&forepost, "GET", "/workstation/").status, 401);
+    assert_eq!(window.ask(forepost, "GET", "/workstation/").status, 401);
     window.cookie = taken.header("set-cookie").unwrap().split(';').next().unwrap().to_owned();
-    window.listen(&forepost);
-    say(&forepost, OPEN, &call(&patient, "7", HERE, &[]));
+    window.listen(forepost);
+    say(forepost, OPEN, &call(patient, "7", HERE, &[]));
     assert!(window.told_after(QUIET).is_empty(), "not the doctor who is there now");
 
     // The HIS logs the doctor out at one workstation of two.
-    let mut other = Window::of(&forepost, "8", THERE);
-    other.listen(&forepost);
+    let mut other = Window::of(forepost, "8", THERE);
+    other.listen(forepost);
     let logout = "/hrball/?hisUserId=8&type=2";
     let reply = forepost.ask("GET", logout, &[("X-Forwarded-For", HERE)], b"");
     assert_eq!(reply.json()["code"], 200);
     window.await_told(|one| one.event == "ended");
-    assert_eq!(window.ask(&forepost, "GET", "/workstation/events").status, 401);
-    assert_eq!(other.ask(&forepost, "GET", "/workstation/").status, 200);
-    say(&forepost, OPEN, &call(&patient, "8", THERE, &[]));
+    assert_eq!(window.ask(forepost, "GET", "/workstation/events").status, 401);
+    assert_eq!(other.ask(forepost, "GET", "/workstation/").status, 200);
+    say(forepost, OPEN, &call(patient, "8", THERE, &[]));
     other.await_told(notice);
-    assert_eq!(other.ask(&forepost, "POST", "/workstation/logout").status, 401);
+    assert_eq!(other.ask(forepost, "POST", "/workstation/logout").status, 401);
     other.await_told(|one| one.event == "ended");
-    assert_eq!(other.ask(&forepost, "GET", "/workstation/").status, 401);
+    assert_eq!(other.ask(forepost, "GET", "/workstation/").status, 401);
     assert_eq!(window.told_after(Duration::ZERO).len(), 1, "{:#?}", window.told());
 }
 
@@ -433,23 +451,17 @@ fn a_slow_source_holds_up_nobody_and_what_it_has_comes_into_the_same_notice() {
 
 #[test]
 fn what_doctors_do_with_a_notice_is_counted_and_a_reason_opens_another_patient() {
-    let patient = Patient::new(906);
-    let study = Study::of(&patient, 906);
-    let orthanc = Orthanc::with(&[&study]);
-    let cloud = Cloud::before(&orthanc);
-    let forepost = Forepost::start(setup(&[cloud.source("region")]));
-    let registration = patient.registration(26, 0);
-    forepost.accept(&registration);
-    forepost.await_state(&registration, "ready");
+    let house = House::ready(906);
+    let (patient, study, forepost) = (&house.patient, &house.study, &house.forepost);
     let mut windows = [("7", HERE, "101"), ("8", THERE, "=1+1")].map(|(user, address, code)| {
         let fields = format!(
             "hisUserId={user}&type=1&doctorName=A&department=%E5%86%85%E7%A7%91\
              &departmentCode={code}"
         );
-        Window::open(&forepost, &log_in(&forepost, &fields), address)
+        Window::open(forepost, &log_in(forepost, &fields), address)
     });
-    windows.iter_mut().for_each(|window| window.listen(&forepost));
-    say(&forepost, ORDER, &call(&patient, "7", HERE, &["胸部CT平扫"]));
+    windows.iter_mut().for_each(|window| window.listen(forepost));
+    say(forepost, ORDER, &call(patient, "7", HERE, &["胸部CT平扫"]));
     let id = windows[0].await_told(notice).data["id"].clone();
     let form = |window: &Window, target: String, body: &str| {
         let headers = [
@@ -458,17 +470,17 @@ fn what_doctors_do_with_a_notice_is_counted_and_a_reason_opens_another_patient()
         ];
         forepost.ask("POST", &target, &headers, body.as_bytes())
     };
-    let page = windows[0].ask(&forepost, "GET", &format!("/workstation/patient/{id}")).text();
+    let page = windows[0].ask(forepost, "GET", &format!("/workstation/patient/{id}")).text();
     assert!(page.contains("仍需检查"), "{page}");
     let reason = "reason=%E6%80%A5%E8%AF%8A%E6%8A%A2%E6%95%91";
     let decide = format!("/workstation/decide/{id}");
     assert_eq!(form(&windows[1], decide.clone(), "what=withdrawn").status, 403);
     assert_eq!(form(&windows[0], decide, &format!("{reason}&what=anyway")).status, 303);
-    windows[0].ask(&forepost, "GET", &format!("/workstation/study/{id}/{}", study.uid()));
+    windows[0].ask(forepost, "GET", &format!("/workstation/study/{id}/{}", study.uid()));
 
     // Another doctor's patient opens for a reason, and for nothing less.
     let target = format!("/workstation/patient/{id}");
-    let refused = windows[1].ask(&forepost, "GET", &target);
+    let refused = windows[1].ask(forepost, "GET", &target);
     assert!(refused.status == 403 && refused.text().contains("紧急调阅"), "{}", refused.text());
     let glass = format!("/workstation/glass/{id}");
     for empty in ["", "reason=", "reason=%20%20%20", "reason=%0a%0a"] {
@@ -477,15 +489,11 @@ fn what_doctors_do_with_a_notice_is_counted_and_a_reason_opens_another_patient()
     assert_eq!(form(&windows[1], "/workstation/glass/999".into(), reason).status, 403);
     let opened = form(&windows[1], glass, reason);
     assert_eq!(opened.status, 303);
-    let page = windows[1].ask(&forepost, "GET", opened.header("location").unwrap());
+    let page = windows[1].ask(forepost, "GET", opened.header("location").unwrap());
     assert!(page.text().contains(&patient.name), "{}", page.text());
-    assert_eq!(
-        windows[1].ask(&forepost, "GET", &target).status,
-        403,
-        "the other notice stays shut"
-    );
+    assert_eq!(windows[1].ask(forepost, "GET", &target).status, 403, "the other notice stays shut");
 
-    let whats: Vec<String> = deeds(&forepost).into_iter().map(|(_, what, _)| what).collect();
+    let whats: Vec<String> = deeds(forepost).into_iter().map(|(_, what, _)| what).collect();
     for what in ["ordered all the same", "study opened", "glass broken", "refused"] {
         assert!(whats.iter().any(|one| one == what), "{what} in {whats:?}");
     }
@@ -513,8 +521,8 @@ fn what_doctors_do_with_a_notice_is_counted_and_a_reason_opens_another_patient()
 
     // A department that is called otherwise from now on keeps its figures under its code.
     let fields = "hisUserId=7&type=1&doctorName=A&department=%E5%BF%83%E5%86%85&departmentCode=101";
-    windows[0] = Window::open(&forepost, &log_in(&forepost, fields), HERE);
-    say(&forepost, OPEN, &call(&patient, "7", HERE, &[]));
+    windows[0] = Window::open(forepost, &log_in(forepost, fields), HERE);
+    say(forepost, OPEN, &call(patient, "7", HERE, &[]));
     let csv = http::ask(&forepost.console(), "GET", "/use.csv", &[], b"").unwrap().text();
     let of_seven: Vec<&str> = csv.lines().filter(|line| line.contains("\"7\"")).collect();
     assert_eq!(of_seven.len(), 1, "{csv}");
@@ -530,8 +538,8 @@ fn what_doctors_do_with_a_notice_is_counted_and_a_reason_opens_another_patient()
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let neurology = "%E7%A5%9E%E7%BB%8F%E5%86%85%E7%A7%91";
     let fields = format!("hisUserId=9&type=1&doctorName=A&department={neurology}");
-    let _window = Window::open(&forepost, &log_in(&forepost, &fields), HERE);
-    say(&forepost, OPEN, &call(&patient, "9", HERE, &[]));
+    let _window = Window::open(forepost, &log_in(forepost, &fields), HERE);
+    say(forepost, OPEN, &call(patient, "9", HERE, &[]));
     let csv = http::ask(&forepost.console(), "GET", "/use.csv", &[], b"").unwrap().text();
     assert!(csv.contains("\"201\",\"神经内科\",\"1\",\"9\",\"1\""), "{csv}");
 }
@@ -620,35 +628,29 @@ fn a_study_beyond_the_budget_comes_when_the_doctor_asks_and_is_held_against_the_
 
 #[test]
 fn a_doctor_who_logs_in_again_keeps_what_was_told() {
-    let patient = Patient::new(909);
-    let study = Study::of(&patient, 909);
-    let orthanc = Orthanc::with(&[&study]);
-    let cloud = Cloud::before(&orthanc);
-    let forepost = Forepost::start(setup(&[cloud.source("region")]));
-    let registration = patient.registration(26, 0);
-    forepost.accept(&registration);
-    forepost.await_state(&registration, "ready");
+    let house = House::ready(909);
+    let (patient, forepost) = (&house.patient, &house.forepost);
     // The HIS opens the patient before the browser has shown the code.
-    let path = log_in(&forepost, "hisUserId=7&type=1&doctorName=A");
-    say(&forepost, OPEN, &call(&patient, "7", HERE, &[]));
-    let mut window = Window::open(&forepost, &path, HERE);
-    window.listen(&forepost);
+    let path = log_in(forepost, "hisUserId=7&type=1&doctorName=A");
+    say(forepost, OPEN, &call(patient, "7", HERE, &[]));
+    let mut window = Window::open(forepost, &path, HERE);
+    window.listen(forepost);
     let listed = window.await_told(notice);
     assert_eq!(listed.data["precise"], false, "{:?}", listed.data);
-    say(&forepost, OPEN, &call(&patient, "7", HERE, &[]));
+    say(forepost, OPEN, &call(patient, "7", HERE, &[]));
     let told = window.await_told(|one| one.data["precise"] == true);
-    say(&forepost, OPEN, &call(&patient, "7", HERE, &[]));
+    say(forepost, OPEN, &call(patient, "7", HERE, &[]));
     assert_eq!(window.told_after(QUIET).len(), 2, "the same call makes no second notice");
-    let path = log_in(&forepost, "hisUserId=7&type=1&doctorName=A");
+    let path = log_in(forepost, "hisUserId=7&type=1&doctorName=A");
     let headers = [("Cookie", window.cookie.as_str()), ("X-Forwarded-For", HERE)];
     let again = forepost.ask("GET", &path, &headers, b"");
     window.await_told(|one| one.event == "ended");
     window.cookie = again.header("set-cookie").unwrap().split(';').next().unwrap().to_owned();
-    let page = window.ask(&forepost, "GET", &format!("/workstation/patient/{}", told.data["id"]));
+    let page = window.ask(forepost, "GET", &format!("/workstation/patient/{}", told.data["id"]));
     assert_eq!(page.status, 200, "what was told to the doctor before");
     // A HIS that logs in at every step ends no window by it.
     for _ in 0..20 {
-        log_in(&forepost, "hisUserId=7&type=1&doctorName=A");
+        log_in(forepost, "hisUserId=7&type=1&doctorName=A");
     }
-    assert_eq!(window.ask(&forepost, "GET", "/workstation/").status, 200);
+    assert_eq!(window.ask(forepost, "GET", "/workstation/").status, 200);
 }
