@@ -51,6 +51,7 @@ demo: ## clouds and an appliance on this machine, with made-up patients; ARGS=--
 
 test: ## everything that CI runs, set-up included (as root it installs what is missing)
 	.ci/setup
+	$(MAKE) --no-print-directory web
 	$(MAKE) --no-print-directory check
 	cargo test --quiet --workspace --locked --doc
 	cargo nextest run --workspace --locked --profile ci
@@ -114,9 +115,17 @@ fuzz: ## each parser of foreign bytes, or those in ARGS, for FOREPOST_FUZZ_SECON
 	fi
 	exec fuzz/run $(ARGS)
 
-web: ## not built yet: will need web/ (the pages) and Node
-	echo 'web is not built yet: it will need web/ with the pages, and Node to build them' >&2
-	exit 2
+web: ## the application of the doctors' pages, into target/web, where the next build takes it in
+	version=$$(node --version 2>/dev/null || true)
+	if [ "$$(printf 'v20.19.0\n%s\n' "$$version" | sort -V | head -n 1)" != v20.19.0 ]; then
+		echo "Node 20.19 or newer is needed, here is: $${version:-none}" >&2; exit 2
+	fi
+	cd web
+	if ! cmp -s package-lock.json node_modules/installed.json; then
+		npm ci --silent
+		cp package-lock.json node_modules/installed.json
+	fi
+	npm run --silent build
 
 package: ## not built yet: will need packaging rules for a Debian package and a tarball
 	echo 'package is not built yet: it will need the rules for a Debian package' >&2

@@ -10,6 +10,7 @@ mod section;
 mod sources;
 mod views;
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -313,8 +314,20 @@ fn take_workstation(mut section: Section<'_>) -> workstation::Options {
     if viewer.as_ref().is_some_and(|text| !address(text) || !text.contains("{study}")) {
         section.mistake("viewer", "expected an http or https address with `{study}` in it");
     }
+    let mut reports = HashMap::new();
+    for mut report in section.sections("report") {
+        let source = report.text("source").unwrap_or_else(|| report.missing("source"));
+        let at = report.text("address").unwrap_or_else(|| report.missing("address"));
+        if !address(&at) || !at.contains("{study}") {
+            report.mistake("address", "expected an http or https address with `{study}` in it");
+        }
+        report.end();
+        reports.insert(source, at);
+    }
     let options = workstation::Options {
         viewer,
+        reports,
+        mask_names: section.flag("mask_names").unwrap_or(true),
         proxies: section.nets("proxies"),
         idle_seconds: section.number("idle_seconds", 5, 86_400).unwrap_or(600) as u32,
         opened_ms: section.number("opened_hours", 1, 744).unwrap_or(12) * 3_600_000,

@@ -210,6 +210,9 @@ pub const DOCUMENTS_MAX: usize = 4;
 /// a minute.
 pub const STREAM_SIGN_MS: u64 = 15_000;
 
+/// Milliseconds within which a link to one study is opened: a viewer starts in seconds.
+pub const LINK_MS: i64 = 60_000;
+
 /// Plans that have moved on and whose windows are not told yet; beyond it all windows look again.
 pub const PLANS_MOVED_MAX: usize = 1_024;
 

@@ -41,6 +41,7 @@ pub const ALL: &[(&str, Kind, &str)] = &[
     ("notices_total", Kind::Counter, "calls about a patient, by whom they were told to"),
     ("notice_decisions_total", Kind::Counter, "what doctors decided upon notices"),
     ("notices_shown_total", Kind::Counter, "notices that reached their window"),
+    ("workstation_streams", Kind::Gauge, "browsers that listen for notices"),
     ("workstation_refused_total", Kind::Counter, "pages refused to workstations, by reason"),
     ("stored_objects_total", Kind::Counter, "objects that senders brought, by outcome"),
     ("pushed_studies_total", Kind::Counter, "studies that sources pushed, by outcome"),

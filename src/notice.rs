@@ -226,6 +226,19 @@ impl Notices {
         found.map(|notice| self.show(notice)).transpose()
     }
 
+    /// The doctor has seen a notice; the session's windows are told.
+    pub async fn acknowledge(
+        &self,
+        session: Session,
+        notice: i64,
+        now: Time,
+    ) -> Result<(), LedgerError> {
+        let id = session.id;
+        self.intake.ledger.acknowledge(session, notice, now).await?;
+        self.ring(id);
+        Ok(())
+    }
+
     /// Has a study of a notice fetched at once, for a doctor who asks for it.
     pub async fn fetch(&self, notice: i64, study: &Uid, now: Time) -> Result<(), Fault> {
         self.intake.ledger.want_of_notice(notice, study.as_str().to_owned(), now).await?;

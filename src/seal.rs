@@ -147,6 +147,11 @@ impl Keys {
         self.lookup_text(&format!("pushed\0{source}\0{issuer}"), patient)
     }
 
+    /// The signature of a link to one study: whoever has not the look-up key cannot make it.
+    pub fn link(&self, link: i64, study: &str) -> Lookup {
+        self.lookup_text(&format!("link\0{link}"), study)
+    }
+
     /// The hash by which a row of a hospital's view is known again; the same row of another view
     /// hashes differently.
     pub fn view_row(&self, view: &str, row: &[u8]) -> Lookup {

@@ -7,18 +7,23 @@
 //! study stands in the audit before the answer leaves; nothing is kept by the browser but the
 //! session's cookie, which no script reads; no page loads anything from elsewhere. On the wire:
 //! `/hrball/` as the document has it, and pages below `/workstation/` that any browser of the last
-//! ten years shows. Refused: a framework, which those browsers would not run; the secret in an
-//! address, where histories keep it. Start at [`router`]; `login` is the HIS's door, `access` says
-//! whose a request is, `events` tells, `pages` shows, `setup` is what a workstation is given.
+//! ten years shows; newer ones start the application of `web/` in their place. Refused: a page
+//! that only the application can show; the secret in an address, where histories keep it. Start at
+//! [`router`]; `login` is the HIS's door, `access` says whose a request is, `events` tells, `pages`
+//! shows, `content` is what they say, `setup` is what a workstation is given.
 
 mod access;
+mod app;
+mod content;
 mod events;
 mod html;
 mod login;
 mod pages;
+mod plain;
 mod report;
 mod setup;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::Router;
@@ -39,8 +44,13 @@ use crate::notice::Notices;
 /// How the door is configured.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Where a study opens in a viewer; `{study}` stands for its UID.
+    /// Where a study opens in a viewer; `{study}` stands for its UID, `{ticket}` for what opens it
+    /// once.
     pub viewer: Option<String>,
+    /// Where a source shows the report of a study, by the source's name; `{study}` as above.
+    pub reports: HashMap<String, String>,
+    /// Whether screens show a name only when it is pointed at.
+    pub mask_names: bool,
     /// Proxies whose `X-Forwarded-For` is believed.
     pub proxies: Vec<IpNet>,
     /// Seconds after which a patient's page that nobody touches is left.
@@ -80,12 +90,17 @@ pub fn router(workstations: Arc<Workstations>) -> Router {
         .route("/hrball/", get(login::answer))
         .route("/workstation", get(pages::window))
         .route("/workstation/", get(pages::window))
-        .route("/workstation/window.js", get(pages::script))
-        .route("/workstation/window.css", get(pages::style))
-        .route("/workstation/idle.js", get(pages::idle_script))
+        .route("/workstation/start.js", get(app::plain_file))
+        .route("/workstation/window.js", get(app::plain_file))
+        .route("/workstation/patient.js", get(app::plain_file))
+        .route("/workstation/window.css", get(app::plain_file))
+        .route("/workstation/app/{name}", get(app::file))
         .route("/workstation/events", get(events::answer))
+        .route("/workstation/progress/{notice}", get(pages::progress))
         .route("/workstation/patient/{notice}", get(pages::patient))
         .route("/workstation/study/{notice}/{study}", get(pages::study))
+        .route("/workstation/open/{notice}/{study}", get(pages::open))
+        .route("/workstation/IHEInvokeImageDisplay", get(pages::display))
         .route("/workstation/document/{notice}/{study}/{sop}", get(pages::document))
         .route("/workstation/fetch/{notice}/{study}", post(pages::fetch))
         .route("/workstation/acknowledge/{notice}", post(pages::acknowledge))
@@ -110,6 +125,9 @@ enum Refusal {
     /// The same, of a notice that a reason may open.
     #[error("not this session's patient")]
     Glass(i64),
+    /// A link that opens nothing (any more).
+    #[error("a link that opens nothing")]
+    Link,
     /// Another site's page asks.
     #[error("asked by another site")]
     Foreign,
@@ -128,23 +146,25 @@ impl Refusal {
     fn status(&self) -> StatusCode {
         match self {
             Refusal::NoSession => StatusCode::UNAUTHORIZED,
-            Refusal::NotOpened | Refusal::Glass(_) | Refusal::Foreign => StatusCode::FORBIDDEN,
+            Refusal::NotOpened | Refusal::Glass(_) | Refusal::Link | Refusal::Foreign => {
+                StatusCode::FORBIDDEN
+            }
             Refusal::Broken => StatusCode::BAD_REQUEST,
             Refusal::Ledger(_) | Refusal::Panicked => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 }
 
+/// What a page may do; a page that makes styles has a nonce at the end.
+const POLICY: &str = "default-src 'none'; script-src 'self'; connect-src 'self'; \
+     worker-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'; style-src 'self'";
+
 /// What every answer to a browser carries: nothing is kept, nothing is loaded from elsewhere,
 /// nobody frames it.
 fn guarded(mut response: Response<Body>) -> Response<Body> {
     const HEADERS: [(header::HeaderName, &str); 5] = [
         (header::CACHE_CONTROL, "no-store"),
-        (
-            header::CONTENT_SECURITY_POLICY,
-            "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
-             form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
-        ),
+        (header::CONTENT_SECURITY_POLICY, POLICY),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::X_FRAME_OPTIONS, "DENY"),
         // Not `no-referrer`, under which browsers call their own pages' forms of origin `null`.

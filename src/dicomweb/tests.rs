@@ -717,7 +717,15 @@ fn considered(study: &str, outcome: StudyOutcome, link: Link) -> Considered {
         accession_issuer: empty(),
         instances: None,
     };
-    Considered { study, places: vec![place], outcome, link, score: 0, why: empty() }
+    Considered {
+        study,
+        places: vec![place],
+        outcome,
+        link,
+        score: 0,
+        why: empty(),
+        why_zh: empty(),
+    }
 }
 
 /// Registers a visit with a number and settles what a search brought.

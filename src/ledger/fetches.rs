@@ -265,7 +265,7 @@ impl Ledger {
                 connection
                     .prepare_cached(
                         "UPDATE considered SET outcome = 'apart', link = 'apart', why = ?2,
-                           contradicted = 1
+                           why_zh = '', contradicted = 1
                          WHERE study = ?1 AND outcome = 'chosen'",
                     )?
                     .execute(params![study, reason])?;
@@ -464,7 +464,8 @@ fn write_link(connection: &Connection, study: &str, one: &Judged) -> Result<(), 
             "UPDATE considered SET link = ?3,
                outcome = CASE WHEN ?3 = 'apart' THEN 'apart' ELSE outcome END,
                contradicted = ?3 = 'apart',
-               why = CASE WHEN ?3 = 'apart' THEN ?4 ELSE why END
+               why = CASE WHEN ?3 = 'apart' THEN ?4 ELSE why END,
+               why_zh = CASE WHEN ?3 = 'apart' THEN '' ELSE why_zh END
              WHERE registration = ?1 AND study = ?2",
         )?
         .execute(params![one.registration, study, one.link.name(), one.words])?;

@@ -499,9 +499,9 @@ impl Ledger {
         .await
     }
 
-    /// Deletes notices and sessions from before a moment, at most [`NOTICES_PRUNED_MAX`] of each;
-    /// gives how many. Who was shown what stays in the
-    /// audit; so do notices that a reason opened.
+    /// Deletes notices, sessions and links from before a moment, at most [`NOTICES_PRUNED_MAX`] of
+    /// each; gives how many. Who was shown what stays in the audit; so do notices that a reason
+    /// opened.
     pub async fn prune_notices(&self, before: Time) -> Result<usize, LedgerError> {
         self.commit(move |writing| {
             let connection = writing.connection;
@@ -526,7 +526,13 @@ impl Ledger {
                        (SELECT id FROM session WHERE began_at < ?1 ORDER BY id LIMIT ?2)",
                 )?
                 .execute(params![before.0, NOTICES_PRUNED_MAX as i64])?;
-            Ok(old.len() + sessions)
+            let links = connection
+                .prepare_cached(
+                    "DELETE FROM study_link WHERE id IN
+                       (SELECT id FROM study_link WHERE made_at < ?1 ORDER BY id LIMIT ?2)",
+                )?
+                .execute(params![before.0, NOTICES_PRUNED_MAX as i64])?;
+            Ok(old.len() + sessions + links)
         })
         .await
     }

@@ -11,6 +11,10 @@ use crate::model::{
     Cause, FetchState, FoundStudy, Link, Place, PlanState, Registration, StudyOutcome, Time,
 };
 
+/// Why a study was considered, in the doctors' language.
+pub(super) const IN_CHINESE: &str =
+    "ALTER TABLE considered ADD COLUMN why_zh TEXT NOT NULL DEFAULT '';";
+
 /// A plan whose search is due.
 pub struct ClaimedPlan {
     /// The registration.
@@ -59,8 +63,10 @@ pub struct Considered {
     pub link: Link,
     /// Its rank among the others.
     pub score: i64,
-    /// The explanation, without personal data.
+    /// The explanation in English, without personal data.
     pub why: String,
+    /// The same in Chinese.
+    pub why_zh: String,
 }
 
 /// A plan after a step.
@@ -116,8 +122,10 @@ pub struct StudyShown {
     pub link: String,
     /// Its rank.
     pub score: i64,
-    /// Why.
+    /// Why, in English.
     pub why: String,
+    /// The same in Chinese; empty for what an older version considered.
+    pub why_zh: String,
     /// Its fetch, where it has one.
     pub fetch: Option<FetchShown>,
 }
@@ -349,7 +357,7 @@ impl Ledger {
     ) -> Result<Vec<StudyShown>, LedgerError> {
         let mut statement = connection.prepare_cached(
             "SELECT c.id, c.study, c.sealed, c.outcome, c.link, c.score, c.why,
-                    f.state, f.have, f.expected, f.attempts, f.fault
+                    f.state, f.have, f.expected, f.attempts, f.fault, c.why_zh
              FROM considered c LEFT JOIN fetch f ON f.study = c.study
              WHERE c.registration = ?1 ORDER BY c.score DESC, c.study",
         )?;
@@ -364,6 +372,7 @@ impl Ledger {
                 link: row.get(4)?,
                 score: row.get(5)?,
                 why: row.get(6)?,
+                why_zh: row.get(12)?,
                 fetch: fetch_shown(row)?,
             });
         }
@@ -538,17 +547,26 @@ fn write_considered(
     let study = one.study.study.as_str();
     let (id, chosen): (i64, bool) = connection
         .prepare_cached(
-            "INSERT INTO considered(registration, study, outcome, link, score, why, sealed)
-             VALUES(?1, ?2, ?3, ?4, ?5, ?6, x'')
+            "INSERT INTO considered(registration, study, outcome, link, score, why, why_zh, sealed)
+             VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, x'')
              ON CONFLICT(registration, study) DO UPDATE SET
                outcome = CASE WHEN contradicted THEN outcome ELSE excluded.outcome END,
                link = CASE WHEN contradicted THEN link ELSE excluded.link END,
                why = CASE WHEN contradicted THEN why ELSE excluded.why END,
+               why_zh = CASE WHEN contradicted THEN why_zh ELSE excluded.why_zh END,
                score = excluded.score
              RETURNING id, outcome = 'chosen'",
         )?
         .query_row(
-            params![registration, study, one.outcome.name(), one.link.name(), one.score, one.why],
+            params![
+                registration,
+                study,
+                one.outcome.name(),
+                one.link.name(),
+                one.score,
+                one.why,
+                one.why_zh
+            ],
             |row| Ok((row.get(0)?, row.get(1)?)),
         )?;
     let sealed = writing.keys.seal("considered.sealed", id, &stored::study_bytes(&one.study));

@@ -26,6 +26,7 @@ const MIGRATIONS: &[&[&str]] = &[
     &[super::evictions::MIGRATION],
     &[super::pushed::TABLES],
     &[super::sessions::TABLES, super::notices::TABLES],
+    &[super::plans::IN_CHINESE, super::links::TABLES],
 ];
 
 /// The oldest version whose programs read what this one writes.

@@ -226,6 +226,24 @@ impl Ledger {
         .await
     }
 
+    /// Keeps that something was refused: to a session, or to an address where none was shown.
+    pub async fn note_refused(
+        &self,
+        what: &'static str,
+        session: Option<&Session>,
+        address: String,
+        now: Time,
+    ) -> Result<(), LedgerError> {
+        let who = session.map_or_else(
+            || format!("address {address}"),
+            |session| who(&session.doctor.user, session.id),
+        );
+        self.commit_first(move |writing| {
+            audit::record(writing.connection, what, &who, None, None, now)
+        })
+        .await
+    }
+
     /// A window logs itself out.
     pub async fn close_window(&self, session: Session, now: Time) -> Result<(), LedgerError> {
         self.commit_first(move |writing| {
@@ -304,6 +322,21 @@ fn record(
 /// How the audit names a doctor.
 pub(super) fn who(user: &str, session: i64) -> String {
     format!("doctor {user} session {session}")
+}
+
+/// A session that has not ended and began since then.
+pub(super) fn going_on(
+    connection: &Connection,
+    keys: &Keys,
+    id: i64,
+    since: Time,
+) -> Result<Option<Session>, LedgerError> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM session WHERE id = ?1 AND ended_at IS NULL AND began_at >= ?2"
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut rows = statement.query(params![id, since.0])?;
+    rows.next()?.map(|row| session(row, keys)).transpose()
 }
 
 fn load(connection: &Connection, keys: &Keys, id: i64) -> Result<Session, LedgerError> {

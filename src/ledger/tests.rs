@@ -76,6 +76,7 @@ fn considered(outcome: StudyOutcome) -> Considered {
         link: Link::Confirmed,
         score: 7,
         why: "chosen".into(),
+        why_zh: "已选取".into(),
     }
 }
 

@@ -193,6 +193,7 @@ impl Prefetch {
             .into_iter()
             .map(|considered| Considered {
                 why: considered.explanation(),
+                why_zh: considered.explanation_zh(),
                 study: considered.study,
                 places: considered.places,
                 outcome: considered.outcome,

@@ -3,16 +3,27 @@
 use std::net::IpAddr;
 
 use aws_lc_rs::{digest, rand};
+use forepost_cache::Uid;
 use http::request::Parts;
 use http::{HeaderMap, header};
 use ipnet::IpNet;
 
 use super::{Refusal, Workstations};
-use crate::http::{Peer, host};
+use crate::http::{Caller, Peer, host};
 use crate::ledger::{Digest, Session};
 
 /// The cookie that holds a window's secret. It ends with the browser.
-pub(super) const COOKIE: &str = "forepost_window";
+pub(super) const WINDOW: &str = "forepost_window";
+
+/// The cookie that holds the secret of one study, which a link opened.
+pub(super) const STUDY: &str = "forepost_study";
+
+/// Who reads a study.
+pub(super) struct Reader {
+    pub(super) session: Session,
+    /// By a link: this study and nothing else.
+    pub(super) is_linked: bool,
+}
 
 /// A code or a secret: 128 random bits in hexadecimal. `None`: the machine has no randomness.
 pub(super) fn secret() -> Option<String> {
@@ -28,12 +39,12 @@ pub(super) fn hashed(secret: &str) -> Digest {
     hash
 }
 
-/// The secret that the browser shows.
-pub(super) fn shown(headers: &HeaderMap) -> Option<Digest> {
+/// The secret that the browser shows in a cookie.
+pub(super) fn shown(headers: &HeaderMap, cookie: &str) -> Option<Digest> {
     let cookies = headers.get_all(header::COOKIE);
     let texts = cookies.iter().filter_map(|value| value.to_str().ok());
     let mut pairs = texts.flat_map(|text| text.split(';')).filter_map(|pair| pair.split_once('='));
-    let (_, secret) = pairs.find(|(name, _)| name.trim() == COOKIE)?;
+    let (_, secret) = pairs.find(|(name, _)| name.trim() == cookie)?;
     Some(hashed(secret.trim()))
 }
 
@@ -62,13 +73,58 @@ pub(super) fn address(parts: &Parts, proxies: &[IpNet]) -> Option<IpAddr> {
 
 impl Workstations {
     /// The session of a request that a page of ours made.
-    pub(super) fn session(&self, parts: &Parts) -> Result<Session, Refusal> {
+    pub(super) async fn session(&self, parts: &Parts) -> Result<Session, Refusal> {
+        let window = shown(&parts.headers, WINDOW).ok_or(Refusal::NoSession)?;
+        let session = self.ledger.session_of(&window, (self.clock)())?;
+        let session = session.ok_or(Refusal::NoSession)?;
+        self.own(parts, &session).await?;
+        Ok(session)
+    }
+
+    /// Refuses, and keeps, what another site's page asks in the name of a session.
+    async fn own(&self, parts: &Parts, session: &Session) -> Result<(), Refusal> {
         let site = parts.headers.get("sec-fetch-site").and_then(|value| value.to_str().ok());
-        if site.is_some_and(|site| site != "same-origin" && site != "none") || foreign(parts) {
-            return Err(Refusal::Foreign);
+        let elsewhere = site.is_some_and(|site| site != "same-origin" && site != "none");
+        if !elsewhere && !foreign(parts) {
+            return Ok(());
         }
-        let window = shown(&parts.headers).ok_or(Refusal::NoSession)?;
-        self.ledger.session_of(&window, (self.clock)())?.ok_or(Refusal::NoSession)
+        metrics::counter!("workstation_refused_total", "why" => "foreign").increment(1);
+        let address = String::new();
+        let now = (self.clock)();
+        self.ledger.note_refused("asked by another site", Some(session), address, now).await?;
+        Err(Refusal::Foreign)
+    }
+
+    /// Who asks for one study: the window's session, else who opened a link to this very study.
+    pub(super) async fn reader(
+        &self,
+        parts: &Parts,
+        notice: i64,
+        study: &Uid,
+    ) -> Result<Reader, Refusal> {
+        if let Some(window) = shown(&parts.headers, STUDY)
+            && let Some(linked) = self.ledger.study_linked(&window, (self.clock)())?
+            && linked.notice == notice
+            && linked.study == study.as_str()
+            && shown(&parts.headers, WINDOW).is_none()
+        {
+            self.own(parts, &linked.session).await?;
+            return Ok(Reader { session: linked.session, is_linked: true });
+        }
+        Ok(Reader { session: self.session(parts).await?, is_linked: false })
+    }
+
+    /// The address that a link must be opened from to be the doctor's; `None` for a program that
+    /// may see every image anyway, a viewer's server.
+    pub(super) fn link_address(&self, parts: &Parts) -> Option<String> {
+        let peer = parts.extensions.get::<Peer>().copied();
+        // By its token: an address may be a workstation's as well.
+        let viewer = |caller: &Caller| caller.images && caller.token.is_some();
+        if peer.is_some_and(|peer| self.callers.identify(peer, &parts.headers, viewer).is_some()) {
+            return None;
+        }
+        let address = address(parts, &self.options.proxies);
+        Some(address.map(|one| one.to_string()).unwrap_or_default())
     }
 }
 
@@ -130,7 +186,7 @@ mod tests {
 
     #[test]
     fn the_secret_is_found_among_other_cookies() {
-        let found = |text: &str| shown(&parts("192.0.2.1", &[("Cookie", text)]).headers);
+        let found = |text: &str| shown(&parts("192.0.2.1", &[("Cookie", text)]).headers, WINDOW);
         assert_eq!(found("a=b; forepost_window=cafe; c=d"), Some(hashed("cafe")));
         assert_eq!(found("forepost=1; other_forepost_window=cafe"), None);
         assert_ne!(secret(), secret());

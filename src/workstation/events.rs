@@ -14,23 +14,20 @@ use bytes::Bytes;
 use futures_util::stream;
 use http::request::Parts;
 use http::{Request, Response, StatusCode};
-use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use super::html::masked;
-use super::pages::{refused, words};
-use super::{Refusal, Workstations, respond, waiting};
+use super::{Refusal, Workstations, app, content, respond, waiting};
 use crate::http::bare;
 use crate::ledger::Session;
 use crate::limits::STREAM_SIGN_MS;
-use crate::notice::NoticeShown;
 
 pub(super) async fn answer(
     State(workstations): State<Arc<Workstations>>,
     request: Request<Body>,
 ) -> Response<Body> {
     let (parts, _) = request.into_parts();
-    match open(workstations, &parts) {
+    let options = workstations.options.clone();
+    match open(workstations, &parts).await {
         Ok(Some(stream)) => {
             let bytes = stream::unfold(stream, |mut stream| async move {
                 let bytes = stream.next().await?;
@@ -39,13 +36,14 @@ pub(super) async fn answer(
             respond("text/event-stream;charset=UTF-8", Body::from_stream(bytes))
         }
         Ok(None) => bare(StatusCode::SERVICE_UNAVAILABLE),
-        Err(refusal) => refused(&refusal, &parts),
+        Err(refusal) => app::answer(&options, Err(refusal), &parts),
     }
 }
 
-fn open(workstations: Arc<Workstations>, parts: &Parts) -> Result<Option<Stream>, Refusal> {
-    let session = workstations.session(parts)?;
+async fn open(workstations: Arc<Workstations>, parts: &Parts) -> Result<Option<Stream>, Refusal> {
+    let session = workstations.session(parts).await?;
     let Some(bell) = workstations.notices.listen(session.id) else { return Ok(None) };
+    metrics::gauge!("workstation_streams").increment(1);
     Ok(Some(Stream {
         workstations,
         session,
@@ -67,6 +65,12 @@ struct Stream {
     /// The last look failed.
     stale: bool,
     over: bool,
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        metrics::gauge!("workstation_streams").decrement(1);
+    }
 }
 
 impl Stream {
@@ -145,7 +149,8 @@ impl Stream {
         // The oldest first, as they came.
         for shown in notices.iter().rev().filter(|shown| shown.is_told()) {
             let id = shown.notice.id;
-            let mut told = told(shown);
+            let row = content::notice(shown, &self.workstations.options);
+            let mut told = serde_json::to_value(row).unwrap_or_default();
             let text = told.to_string();
             if self.sent.get(&id) != Some(&text) {
                 told["new"] = (!shown.notice.was_shown && !self.sent.contains_key(&id)).into();
@@ -167,25 +172,4 @@ impl Stream {
         }
         Some(news.into())
     }
-}
-
-/// What a window is told: enough to decide whether to look, and no whole name.
-fn told(shown: &NoticeShown) -> Value {
-    let NoticeShown { notice, studies } = shown;
-    let same = studies.iter().find(|one| one.same);
-    let newest = same.or_else(|| studies.iter().max_by_key(|one| &one.shown.study.study_date));
-    let exams: Vec<&str> = notice.exams.iter().map(|(_, name)| name.as_str()).collect();
-    json!({
-        "id": notice.id,
-        "kind": notice.kind.name(),
-        "at": notice.at.0,
-        "precise": notice.precise,
-        "acknowledged": notice.acknowledged_at.is_some(),
-        "patient": masked(&notice.patient),
-        "exams": exams,
-        "studies": studies.len(),
-        "here": shown.here(),
-        "same": shown.same(),
-        "newest": newest.map(|one| words(&one.shown.study)),
-    })
 }

@@ -3,9 +3,8 @@
 use std::os::unix::fs::FileExt;
 
 use forepost_cache::{CacheError, Instance, Study};
+use serde::Serialize;
 use serde_json::Value;
-
-use super::html::{Language, escaped};
 
 /// SOP classes of structured reports begin so (PS3.4 B.5, PS3.6 Annex A).
 const STRUCTURED: &str = "1.2.840.10008.5.1.4.1.1.88.";
@@ -25,14 +24,24 @@ const LINES_MAX: usize = 500;
 /// How deep content items may nest (PS3.3 A.35 has templates of some ten levels).
 const DEPTH_MAX: usize = 24;
 
+/// A report that came with a study.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Report {
+    /// A structured report.
+    Text { lines: Vec<Line> },
+    /// A document, by its SOP Instance UID (0008,0018).
+    Document { sop: String },
+}
+
 /// One line of a report.
-#[derive(Debug, PartialEq, Eq)]
-struct Line {
-    depth: usize,
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Line {
+    pub(super) depth: usize,
     /// What it is about.
-    label: String,
+    pub(super) label: String,
     /// What is said; empty for a heading.
-    text: String,
+    pub(super) text: String,
 }
 
 /// Whether an instance is a document that a browser shows.
@@ -40,12 +49,8 @@ pub(super) fn is_document(instance: &Instance) -> bool {
     &*instance.class == PDF
 }
 
-/// The reports of a study as parts of a page; empty when none came.
-pub(super) fn shown(
-    language: Language,
-    notice: i64,
-    study: &Study,
-) -> Result<Vec<String>, CacheError> {
+/// The reports of a study; empty when none came.
+pub(super) fn shown(study: &Study) -> Result<Vec<Report>, CacheError> {
     let mut reports = Vec::new();
     for instance in study.instances() {
         if reports.len() >= REPORTS_MAX {
@@ -56,28 +61,13 @@ pub(super) fn shown(
             // What we wrote ourselves is JSON; a damaged record is told by the reading of it.
             let lines = lines(&serde_json::from_slice(&json).unwrap_or_default());
             if !lines.is_empty() {
-                reports.push(lines.iter().map(rendered).collect());
+                reports.push(Report::Text { lines });
             }
         } else if is_document(instance) {
-            let (uid, sop) = (study.row().study.as_str(), instance.sop.as_str());
-            let words = language.say("报告文档（PDF）", "Report (PDF)");
-            reports.push(format!(
-                "<p><a href=\"/workstation/document/{notice}/{uid}/{sop}\">{words}</a></p>"
-            ));
+            reports.push(Report::Document { sop: instance.sop.as_str().to_owned() });
         }
     }
     Ok(reports)
-}
-
-fn rendered(line: &Line) -> String {
-    let (depth, label) = (line.depth.min(6), escaped(&line.label));
-    let text: Vec<String> = line.text.lines().map(escaped).collect();
-    let text = text.join("<br>");
-    match (label.is_empty(), text.is_empty()) {
-        (false, true) => format!("<p class=\"depth{depth}\"><b>{label}</b></p>"),
-        (false, false) => format!("<p class=\"depth{depth}\"><b>{label}</b> {text}</p>"),
-        (true, _) => format!("<p class=\"depth{depth}\">{text}</p>"),
-    }
 }
 
 /// The document of an instance, read from its file; `None`: it names none.
@@ -225,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_report_without_an_end_is_cut_and_what_it_says_is_text() {
+    fn a_report_without_an_end_is_cut() {
         let mut deep = item("TEXT", "x", json!({}));
         for _ in 0..200 {
             let held = json!({"0040A730": {"vr": "SQ", "Value": [deep]}});
@@ -235,11 +225,6 @@ mod tests {
         let wide: Vec<Value> = (0..5_000).map(|_| item("TEXT", "x", json!({}))).collect();
         let wide = json!({"0040A730": {"vr": "SQ", "Value": wide}});
         assert_eq!(lines(&wide).len(), LINES_MAX);
-        let line = Line { depth: 1, label: "<b>".into(), text: "<script>\n&".into() };
-        assert_eq!(
-            rendered(&line),
-            "<p class=\"depth1\"><b>&lt;b&gt;</b> &lt;script&gt;<br>&amp;</p>"
-        );
         for odd in [json!(null), json!([]), json!({"0040A730": 7}), json!({"0040A730": {}})] {
             assert_eq!(lines(&odd), []);
         }

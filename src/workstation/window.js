@@ -43,10 +43,10 @@
     add('span', pad(time.getHours()) + ':' + pad(time.getMinutes()), 'time');
     add('strong', notice.patient);
     made.words = add('span');
-    made.same = add('em');
+    made.same = add('em', '', 'same');
     if (!notice.precise) add('span', say('list'), 'list');
     made.newest = add('span', '', 'newest');
-    add('a', say('look')).href = '/workstation/patient/' + notice.id;
+    add('a', say('look'), 'look').href = '/workstation/patient/' + notice.id;
     made.seen = add('button', say('seen'));
     made.seen.type = 'button';
     made.seen.onclick = function () { acknowledge(notice.id); };

@@ -30,7 +30,7 @@ pub fn setup(sources: &[String]) -> Setup {
     let callers = "[[caller]]\nname = \"his\"\naddresses = [\"127.0.0.1\"]\npush = true\n\
                    images = true\nlogins = true\n";
     let more = "[workstation]\nproxies = [\"127.0.0.1\"]\n\
-                viewer = \"https://viewer.example/open?study={study}\"\n";
+                viewer = \"https://viewer.example/open?study={study}&ticket={ticket}\"\n";
     Setup { callers: callers.into(), more: more.into(), ..Setup::with(sources) }
 }
 
@@ -71,11 +71,18 @@ pub struct House {
 
 impl House {
     pub fn of(number: u32) -> House {
+        House::with(number, |_| ())
+    }
+
+    /// One that is set up otherwise.
+    pub fn with(number: u32, change: impl FnOnce(&mut Setup)) -> House {
         let patient = Patient::new(number);
         let study = Study::of(&patient, u64::from(number));
         let orthanc = Orthanc::with(&[&study]);
         let cloud = Cloud::before(&orthanc);
-        let forepost = Forepost::start(setup(&[cloud.source("region")]));
+        let mut setup = setup(&[cloud.source("region")]);
+        change(&mut setup);
+        let forepost = Forepost::start(setup);
         House { patient, study, forepost, cloud, _orthanc: orthanc }
     }
 
@@ -136,8 +143,11 @@ fn a_patient_whom_nobody_registered_is_told_to_the_one_window_that_opened_him() 
     }
     let opened = format!("/workstation/study/{id}/{}", study.uid());
     let page = windows[1].ask(&forepost, "GET", &opened);
-    let viewer = format!("https://viewer.example/open?study={}", study.uid());
-    assert!(page.text().contains(&viewer), "{}", page.text());
+    let images = format!("/workstation/open/{id}/{}", study.uid());
+    assert!(page.text().contains(&images), "{}", page.text());
+    let viewer = format!("https://viewer.example/open?study={}&ticket=", study.uid());
+    let led = windows[1].ask(&forepost, "GET", &images);
+    assert!(led.header("location").unwrap().starts_with(&viewer), "{led:?}");
     for reply in [page, windows[1].ask(&forepost, "GET", "/workstation/")] {
         assert_eq!(reply.header("cache-control"), Some("no-store"));
         assert!(reply.header("content-security-policy").unwrap().contains("default-src 'none'"));
@@ -281,6 +291,13 @@ fn what_an_attacker_tries_is_refused() {
     let foreign = [("Origin", "http://evil.example")];
     let reply = window.ask_as(&forepost, "POST", "/workstation/acknowledge/1", &foreign);
     assert_eq!(reply.status, 403);
+    let path = log_in(&forepost, "hisUserId=7&type=1");
+    for expected in [200, 401] {
+        assert_eq!(forepost.get(&path).status, expected, "a code is good once");
+    }
+    let known = deeds(&forepost);
+    let count = |what: &str| known.iter().filter(|(_, deed, _)| deed == what).count();
+    assert_eq!((count("asked by another site"), count("code refused")), (4, 1), "{known:?}");
     for target in [
         "/workstation/patient/1",
         "/workstation/patient/-1",
@@ -653,4 +670,107 @@ fn a_doctor_who_logs_in_again_keeps_what_was_told() {
         log_in(forepost, "hisUserId=7&type=1&doctorName=A");
     }
     assert_eq!(window.ask(forepost, "GET", "/workstation/").status, 200);
+}
+
+#[test]
+fn a_link_opens_one_study_once_at_the_workstation_that_made_it() {
+    let viewer = "[[caller]]\nname = \"viewer\"\ntoken_file = \"{folder}/viewer\"\nimages = true\n";
+    let house = House::with(927, |setup| {
+        setup.callers.push_str(viewer);
+        setup.files.push(("viewer", "the viewer's token".into()));
+    });
+    let (patient, study, forepost) = (&house.patient, &house.study, &house.forepost);
+    let mut window = Window::of(forepost, "7", HERE);
+    window.listen(forepost);
+    say(forepost, OPEN, &call(patient, "7", HERE, &[]));
+    let id = window.await_told(notice).data["id"].clone();
+    let uid = study.uid();
+    let door = "/workstation/IHEInvokeImageDisplay?requestType=STUDY";
+    let link = || {
+        let led = window.ask(forepost, "GET", &format!("/workstation/open/{id}/{uid}"));
+        let (_, ticket) = led.header("location").unwrap().split_once("&ticket=").unwrap();
+        format!("{door}&studyUID={uid}&ticket={ticket}")
+    };
+    let at =
+        |address, target: &str| forepost.ask("GET", target, &[("X-Forwarded-For", address)], b"");
+
+    // Stolen before it was used, forged, of another study: nothing, and it is not used up.
+    let made = link();
+    assert!(!made.contains(&patient.id_card));
+    let forged = made.replace("&ticket=", "&ticket=9");
+    for (target, address) in [
+        (made.clone(), THERE),
+        (forged, HERE),
+        (made.replace(&uid.to_string(), "2.25.1"), HERE),
+        (made.replace("STUDY", "PATIENT"), HERE),
+        (format!("{door}&studyUID={uid}&ticket="), HERE),
+        (format!("{door}&studyUID=x&ticket=1-00"), HERE),
+        (door.to_owned(), HERE),
+    ] {
+        assert_eq!(at(address, &target).status, 403, "{target}");
+    }
+    // Opened once by another browser of the workstation, which then sees this study alone.
+    let page = at(HERE, &made);
+    assert_eq!(page.status, 200);
+    assert!(page.text().contains("胸部平扫"), "{}", page.text());
+    let cookie = page.header("set-cookie").unwrap();
+    assert!(cookie.contains("HttpOnly") && cookie.contains("Path=/workstation"), "{cookie}");
+    let cookie = [("Cookie", cookie.split(';').next().unwrap())];
+    assert_eq!(at(HERE, &made).status, 403, "it was used");
+    let own = format!("/workstation/study/{id}/{uid}");
+    for (target, expected) in [
+        (own.as_str(), 200),
+        (&format!("/workstation/study/{id}/2.25.1"), 401),
+        (&format!("/workstation/patient/{id}"), 401),
+        ("/workstation/", 401),
+    ] {
+        assert_eq!(forepost.ask("GET", target, &cookie, b"").status, expected, "{target}");
+    }
+    // A viewer's server asks for itself.
+    let headers = [("Authorization", "Bearer the viewer's token"), ("Accept", "application/json")];
+    let told = forepost.ask("GET", &link(), &headers, b"").json();
+    assert_eq!((&told["study"], &told["linked"]), (&json!(uid), &json!(true)), "{told}");
+    // With the doctor goes what the link opened.
+    let unused = link();
+    forepost.get("/hrball/?hisUserId=7&type=2");
+    assert_eq!(forepost.ask("GET", &own, &cookie, b"").status, 401);
+    assert_eq!(at(HERE, &unused).status, 403);
+    let known = deeds(forepost);
+    for (what, expected) in [
+        ("images opened", 3),
+        ("link opened", 2),
+        ("link from elsewhere", 1),
+        ("link forged", 3),
+        ("link used again", 1),
+        ("link after the session", 1),
+    ] {
+        let count = known.iter().filter(|(_, deed, _)| deed == what).count();
+        assert_eq!(count, expected, "{what}: {known:#?}");
+    }
+}
+
+#[test]
+fn names_may_stand_unmasked_and_a_source_may_show_its_reports() {
+    let more = "mask_names = false\n[[workstation.report]]\nsource = \"region\"\n\
+                address = \"https://region.example/report?study={study}\"\n";
+    let house = House::with(928, |setup| setup.more.push_str(more));
+    let (patient, forepost) = (&house.patient, &house.forepost);
+    let mut window = Window::of(forepost, "7", HERE);
+    window.listen(forepost);
+    say(forepost, OPEN, &call(patient, "7", HERE, &[]));
+    let told = window.await_told(notice).data;
+    assert_eq!(told["patient"], json!(patient.name));
+    let address = format!("https://region.example/report?study={}", house.study.uid());
+    for target in
+        [format!("patient/{}", told["id"]), format!("study/{}/{}", told["id"], house.study.uid())]
+    {
+        let target = format!("/workstation/{target}");
+        let page = window.ask(forepost, "GET", &target).text();
+        assert!(page.contains(&format!("href=\"{address}\"")), "{page}");
+        let english = [("Accept", "application/json"), ("Accept-Language", "en")];
+        let said = window.ask_as(forepost, "GET", &target, &english).json();
+        let study = if said["page"] == "study" { &said } else { &said["studies"][0] };
+        assert_eq!(study["reportLink"], json!(address));
+        assert!(study["why"].as_str().unwrap().starts_with("chosen"), "{said}");
+    }
 }

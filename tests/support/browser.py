@@ -10,6 +10,12 @@ import sys
 from playwright.sync_api import sync_playwright
 
 WAIT_MS = 20_000
+# What makes a browser one without it.
+LACKS = {
+    "streams": "delete window.EventSource",
+    "is": "CSS.supports = text => !text.includes(':is')",
+    "workers": "delete window.SharedWorker",
+}
 windows = {}
 noise = {}
 
@@ -19,9 +25,18 @@ def opened(browser, name, url, address, width, height, language, without="", **_
         viewport={"width": width, "height": height}, locale=language,
         java_script_enabled=without != "scripts",
         extra_http_headers={"X-Forwarded-For": address} if address else {})
-    if without == "streams":
-        context.add_init_script("delete window.EventSource")
+    return begun(context, name, url, without)
+
+
+def tab(name, of, url, without="", **_):
+    """Another tab of a window's browser."""
+    return begun(windows[of].context, name, url, without)
+
+
+def begun(context, name, url, without):
     page = context.new_page()
+    if without in LACKS:
+        page.add_init_script(LACKS[without])
     page.set_default_timeout(WAIT_MS)
     windows[name] = page
     noise[name] = []
@@ -52,6 +67,7 @@ COMMANDS = {
     "press": lambda page, keys, **_: page.keyboard.press(keys) or page.url,
     "go": lambda page, url, **_: page.goto(url) and page.url,
     "reload": lambda page, **_: page.reload() and page.url,
+    "url": lambda page, **_: page.url,
     "title": lambda page, **_: page.title(),
     "offline": lambda page, off, **_: page.context.set_offline(off) or True,
     "picture": lambda page, path, **_: page.screenshot(path=path) and True,
@@ -72,6 +88,8 @@ def main():
             try:
                 if asked["do"] == "open":
                     said = opened(browser, **asked)
+                elif asked["do"] == "tab":
+                    said = tab(**asked)
                 elif asked["do"] == "noise":
                     said = noise[asked["name"]]
                 else:

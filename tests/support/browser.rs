@@ -34,7 +34,18 @@ impl Browser {
         self.open_without("", name, url, address, language)
     }
 
-    /// The same in a browser without `scripts`, or without `streams`.
+    /// Another tab of the browser of a window.
+    pub fn tab(&mut self, name: &str, of: &str, url: &str) {
+        self.say(json!({ "do": "tab", "name": name, "of": of, "url": url }));
+    }
+
+    /// The same without `is` in style sheets.
+    pub fn plain_tab(&mut self, name: &str, of: &str, url: &str) {
+        self.say(json!({ "do": "tab", "name": name, "of": of, "url": url, "without": "is" }));
+    }
+
+    /// A window in a browser without `scripts`, `streams`, `workers`, or without `is` in style
+    /// sheets, as before Chrome 88.
     pub fn open_without(
         &mut self,
         without: &str,

@@ -17,6 +17,7 @@ pub mod programs;
 pub mod setup;
 pub mod study;
 pub mod window;
+pub mod wire;
 
 use std::time::{Duration, Instant};
 

@@ -1,7 +1,7 @@
 //! Sessions and notices: what a window sees, what ends, what is forgotten.
 
 use super::*;
-use crate::limits::{CODE_MS, NOTICES_PRUNED_MAX, SESSION_MS_MAX, SESSIONS_OF_USER_MAX};
+use crate::limits::{CODE_MS, LINK_MS, NOTICES_PRUNED_MAX, SESSION_MS_MAX, SESSIONS_OF_USER_MAX};
 use crate::model::{Doctor, NoticeKind, NoticeUse, UtcOffset};
 
 fn doctor(user: &str) -> Doctor {
@@ -95,4 +95,36 @@ async fn a_notice_is_seen_by_its_session_and_forgotten_after_a_while() {
     assert_eq!(ledger.prune_notices(before).await.unwrap(), 0);
     assert!(ids(&mine).is_empty());
     assert!(ledger.session_of(&[101; 32], NOW).unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_link_is_good_once_a_while_and_as_long_as_its_session() {
+    let folder = tempfile::tempdir().unwrap();
+    let ledger = open(folder.path());
+    let session = window(&ledger, "7", 1, NOW).await;
+    let study = || "2.25.1".to_owned();
+    let address = || Some("192.0.2.1".to_owned());
+    let [first, second] = [
+        ledger.make_link(&session, 5, study(), NOW).await.unwrap(),
+        ledger.make_link(&session, 5, study(), NOW).await.unwrap(),
+    ];
+    let late = NOW.plus_ms(LINK_MS + 1);
+    let opened = ledger.open_link(&first, study(), address(), [7; 32], late).await.unwrap();
+    assert_eq!(opened, Err(LinkFault::Late));
+    for ticket in ["", "-", "1", "1-", "1-zz", &format!("{first}00"), &first.replace("1-", "2-")] {
+        let opened = ledger.open_link(ticket, study(), None, [7; 32], NOW).await.unwrap();
+        assert_eq!(opened, Err(LinkFault::Forged), "{ticket}");
+    }
+    let opened = ledger.open_link(&first, study(), address(), [7; 32], NOW).await.unwrap();
+    let linked = Linked { session: session.clone(), notice: 5, study: study() };
+    assert_eq!(opened, Ok(linked.clone()));
+    let again = ledger.open_link(&first, study(), address(), [8; 32], NOW).await.unwrap();
+    assert_eq!(again, Err(LinkFault::Used));
+    assert_eq!(ledger.study_linked(&[7; 32], late).unwrap(), Some(linked));
+    assert_eq!(ledger.study_linked(&[8; 32], NOW).unwrap(), None);
+    ledger.close_window(session, NOW).await.unwrap();
+    assert_eq!(ledger.study_linked(&[7; 32], NOW).unwrap(), None);
+    let ended = ledger.open_link(&second, study(), address(), [9; 32], NOW).await.unwrap();
+    assert_eq!(ended, Err(LinkFault::Ended));
+    assert_eq!(ledger.prune_notices(late).await.unwrap(), 3, "the session and both links");
 }
