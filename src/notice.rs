@@ -24,7 +24,7 @@ use crate::ledger::{LedgerError, NewNotice, Notice, Session, StudyShown};
 use crate::limits::{NOTICES_KEEP_MS, NOTICES_PRUNE_MS, STREAMS_MAX, STREAMS_OF_SESSION_MAX};
 use crate::mapping;
 use crate::model::{Department, FetchState, NoticeKind, Standard, Time};
-use crate::prefetch::is_same_examination;
+use crate::prefetch::{age_days, is_same_examination};
 
 /// What the HIS's call comes to.
 pub struct Notices {
@@ -52,8 +52,29 @@ pub struct OutsideStudy {
     pub here: u64,
     /// How far it is.
     pub progress: Progress,
-    /// Whether it is an examination that is ordered now.
-    pub same: bool,
+    /// Whether it is an examination that is ordered now, and by what that is known.
+    pub same: Option<Sameness>,
+    /// Days since it was made, where its date can be read.
+    pub days: Option<i32>,
+}
+
+/// By what a study is known to be the examination that is ordered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sameness {
+    /// By the standard that a person confirmed for the hospital's item.
+    Mapping,
+    /// By the modality and the part of the body that the item's name says.
+    Name,
+}
+
+impl Sameness {
+    /// The word of pages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Sameness::Mapping => "mapping",
+            Sameness::Name => "name",
+        }
+    }
 }
 
 /// How far a study is.
@@ -75,7 +96,7 @@ impl NoticeShown {
 
     /// Studies that are an examination ordered now.
     pub fn same(&self) -> usize {
-        self.studies.iter().filter(|one| one.same).count()
+        self.studies.iter().filter(|one| one.same.is_some()).count()
     }
 
     /// Whether it is worth the doctor's attention: something was made elsewhere, and where an
@@ -211,7 +232,7 @@ impl Notices {
     pub fn shown(&self, session: &Session, now: Time) -> Result<Vec<NoticeShown>, LedgerError> {
         let ledger = &self.intake.ledger;
         let notices = ledger.notices(session, now.plus_ms(-self.opened_ms))?;
-        notices.into_iter().map(|notice| self.show(notice)).collect()
+        notices.into_iter().map(|notice| self.show(notice, now)).collect()
     }
 
     /// One of them.
@@ -223,7 +244,7 @@ impl Notices {
     ) -> Result<Option<NoticeShown>, LedgerError> {
         let ledger = &self.intake.ledger;
         let found = ledger.notice(session, notice, now.plus_ms(-self.opened_ms))?;
-        found.map(|notice| self.show(notice)).transpose()
+        found.map(|notice| self.show(notice, now)).transpose()
     }
 
     /// The doctor has seen a notice; the session's windows are told.
@@ -245,17 +266,21 @@ impl Notices {
         self.intake.prefetch.open(study, None, true).await.map(|_| ())
     }
 
-    fn show(&self, notice: Notice) -> Result<NoticeShown, LedgerError> {
+    fn show(&self, notice: Notice, now: Time) -> Result<NoticeShown, LedgerError> {
         let mut ordered: Vec<Standard> = notice.standards.clone();
+        let mut by = Sameness::Mapping;
         if ordered.is_empty() {
             // Nobody has confirmed what the items are: their names say it.
             ordered.extend(notice.exams.iter().filter_map(|(_, name)| by_name(name)));
+            by = Sameness::Name;
         }
+        let today = now.wall(self.intake.offset).date();
         let studies = self.intake.ledger.notice_studies(notice.id)?;
         let studies = studies.into_iter().map(|shown| {
             let here = u64::from(self.cache.instances_here(&shown.study.study));
             let same = ordered.iter().any(|one| is_same_examination(&shown.study, one));
-            OutsideStudy { progress: progress(&shown, here), here, same, shown }
+            let (same, days) = (same.then_some(by), age_days(&shown.study, today));
+            OutsideStudy { progress: progress(&shown, here), here, same, days, shown }
         });
         Ok(NoticeShown { studies: studies.collect(), notice })
     }

@@ -50,7 +50,7 @@ use eviction::Marks;
 use open::{Fetching, Openings};
 
 pub use open::{Ended, Opening};
-pub use score::is_same_examination;
+pub use score::{age_days, is_same_examination};
 pub use source::{KnownAs, Lane, PatientKey, Piece, Source, Transform, Work};
 
 /// Milliseconds between two looks at the ledger while work is due but cannot start.

@@ -360,7 +360,7 @@ fn recency(study: &FoundStudy, weights: &Weights, today: Date) -> Term {
 }
 
 /// Days from the study to today; a study from the future, by a wrong clock, is of today.
-pub(super) fn age_days(study: &FoundStudy, today: Date) -> Option<i32> {
+pub fn age_days(study: &FoundStudy, today: Date) -> Option<i32> {
     let date = read_date(&study.study_date)?;
     Some(today.since(date).ok()?.get_days().max(0))
 }

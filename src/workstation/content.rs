@@ -10,7 +10,7 @@ use super::report::Report;
 use super::{Options, Refusal};
 use crate::ledger::Session;
 use crate::model::{FoundStudy, Link, NoticeKind};
-use crate::notice::{NoticeShown, OutsideStudy, Progress};
+use crate::notice::{NoticeShown, OutsideStudy, Progress, Sameness};
 
 /// Modalities of objects that are reports (PS3.3 C.7.3.1.1.1): structured reports, encapsulated
 /// documents.
@@ -53,6 +53,8 @@ pub(super) struct NoticeRow {
     pub(super) same: usize,
     /// The study that says most, in one line.
     pub(super) newest: Option<String>,
+    /// Days since that one was made.
+    pub(super) days: Option<i32>,
 }
 
 /// A patient's studies that were made elsewhere.
@@ -89,8 +91,10 @@ pub(super) struct StudyRow {
     pub(super) examination: String,
     #[serde(flatten)]
     pub(super) progress: ProgressRow,
-    /// Whether it is an examination that is ordered now.
-    pub(super) same: bool,
+    /// Days since it was made.
+    pub(super) days: Option<i32>,
+    /// By what it is known to be the examination that is ordered now, where it is.
+    pub(super) same: Option<&'static str>,
     /// Whether nobody confirmed that it is this patient's.
     pub(super) unconfirmed: bool,
     /// Whether a report belongs to it.
@@ -159,7 +163,7 @@ pub(super) fn window(session: &Session, notices: &[NoticeShown], options: &Optio
 /// One notice as its window lists it.
 pub(super) fn notice(shown: &NoticeShown, options: &Options) -> NoticeRow {
     let NoticeShown { notice, studies } = shown;
-    let same = studies.iter().find(|one| one.same);
+    let same = studies.iter().find(|one| one.same.is_some());
     let newest = same.or_else(|| studies.iter().max_by_key(|one| &one.shown.study.study_date));
     NoticeRow {
         id: notice.id,
@@ -173,6 +177,7 @@ pub(super) fn notice(shown: &NoticeShown, options: &Options) -> NoticeRow {
         here: shown.here(),
         same: shown.same(),
         newest: newest.map(|one| words(&one.shown.study)),
+        days: newest.and_then(|one| one.days),
     }
 }
 
@@ -185,7 +190,8 @@ pub(super) fn patient(
 ) -> Content {
     let mut studies: Vec<&OutsideStudy> = shown.studies.iter().collect();
     studies.sort_by(|a, b| {
-        (b.same, &b.shown.study.study_date).cmp(&(a.same, &a.shown.study.study_date))
+        (b.same.is_some(), &b.shown.study.study_date)
+            .cmp(&(a.same.is_some(), &a.shown.study.study_date))
     });
     let is_order = shown.notice.kind == NoticeKind::Ordered;
     let exams = shown.notice.exams.iter().map(|(_, name)| name.clone());
@@ -278,7 +284,8 @@ fn row(language: Language, one: &OutsideStudy, options: &Options) -> StudyRow {
         modality: study.modalities.join(" "),
         examination: examination(study),
         progress: progress(one),
-        same: one.same,
+        days: one.days,
+        same: one.same.map(Sameness::name),
         unconfirmed: shown.link == Link::Unconfirmed.name(),
         has_report: study.modalities.iter().any(|one| REPORTS.contains(&one.as_str())),
         report_link: options.reports.get(&study.place.source).map(|at| at.replace("{study}", uid)),

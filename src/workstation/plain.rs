@@ -53,6 +53,8 @@ fn window(language: Language, window: &Window) -> String {
         ("lost", say("连接中断，正在重连…", "Connection lost, trying again…")),
         ("live", say("已连接", "Connected")),
         ("ended", say("已退出登录", "Logged out")),
+        ("today", say("今天", "today")),
+        ("ago", say("天前", "days ago")),
     ];
     let texts: String =
         texts.iter().map(|(key, text)| format!(" data-{key}=\"{}\"", escaped(text))).collect();
@@ -91,9 +93,11 @@ fn notice(language: Language, row: &NoticeRow) -> String {
         language.say("查看", "Look"),
     );
     let (id, count, here) = (row.id, row.studies, row.here);
+    let newest = row.newest.as_deref().map(escaped).unwrap_or_default();
+    let age = row.days.map(|days| ago(language, days)).unwrap_or_default();
     format!(
         "<li class=\"{class}\"><strong>{patient}</strong> {count} {outside} · {is_here} {here}\
-         {same} <a class=\"look\" href=\"/workstation/patient/{id}\">{look}</a></li>"
+         {same} <a class=\"look\" href=\"/workstation/patient/{id}\">{look}</a> <span class=\"newest\">{newest} {age}</span></li>"
     )
 }
 
@@ -171,9 +175,13 @@ fn row(language: Language, notice: i64, row: &StudyRow) -> String {
         String::new()
     };
     let mut remarks = Vec::new();
-    if row.same {
+    if let Some(by) = row.same {
         let same = say("与所开检查相同", "the examination that is ordered");
-        remarks.push(format!("<strong>{same}</strong>"));
+        let by = match by {
+            "mapping" => say("按已确认的项目对照", "by the confirmed mapping"),
+            _ => say("按名称中的类型和部位", "by modality and body part of its name"),
+        };
+        remarks.push(format!("<strong>{same}</strong>（{by}）"));
     }
     if row.unconfirmed {
         let words = say("身份未核实", "identity not confirmed");
@@ -183,11 +191,12 @@ fn row(language: Language, notice: i64, row: &StudyRow) -> String {
         remarks.push(without_report(language, row));
     }
     let (day, modality) = (escaped(&row.date), escaped(&row.modality));
+    let age = row.days.map(|days| format!("<br>{}", ago(language, days))).unwrap_or_default();
     let (exam, remarks) = (escaped(&row.examination), remarks.join("；"));
     let (open, state) = (say("打开", "Open"), state(language, row));
-    let class = if row.same { "study same" } else { "study" };
+    let class = if row.same.is_some() { "study same" } else { "study" };
     format!(
-        "<tr class=\"{class}\"><td>{day}</td><td>{hospital}</td><td>{modality}</td><td>{exam}</td>\
+        "<tr class=\"{class}\"><td>{day}{age}</td><td>{hospital}</td><td>{modality}</td><td>{exam}</td>\
          <td data-study=\"{uid}\">{state}</td><td>{remarks}</td>\
          <td><a class=\"go\" href=\"/workstation/study/{notice}/{uid}\">{open}</a>{fetch}</td></tr>"
     )
@@ -202,6 +211,17 @@ fn state(language: Language, row: &StudyRow) -> String {
             format!("{} {} / {of}", language.say("到达中", "arriving"), progress.here)
         }
         _ => language.say("可调取", "can be fetched").to_owned(),
+    }
+}
+
+/// How old a study is.
+fn ago(language: Language, days: i32) -> String {
+    match (language, days) {
+        (Language::Chinese, 0) => "今天".to_owned(),
+        (Language::Chinese, days) => format!("{days} 天前"),
+        (Language::English, 0) => "today".to_owned(),
+        (Language::English, 1) => "yesterday".to_owned(),
+        (Language::English, days) => format!("{days} days ago"),
     }
 }
 

@@ -59,7 +59,8 @@
       notice.studies + ' ' + say('opened') + ' · ' + say('here') + ' ' + notice.here;
     made.same.textContent = notice.same ? say('same') + ' × ' + notice.same : '';
     made.same.hidden = !notice.same;
-    made.newest.textContent = notice.newest || '';
+    var age = notice.days === 0 ? say('today') : notice.days + ' ' + say('ago');
+    made.newest.textContent = (notice.newest || '') + (notice.days === null ? '' : ' ' + age);
     made.seen.hidden = notice.acknowledged;
     made.notice = notice;
   }

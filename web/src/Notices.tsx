@@ -70,7 +70,11 @@ export function Notices({ notices, actions }: Props) {
             <Go className="look" path={at(notice)} actions={actions} primary>
               {texts.look}
             </Go>
-            {notice.newest && <span className="newest">{notice.newest}</span>}
+            {notice.newest && (
+              <span className="newest">
+                {notice.newest} {notice.days !== null && texts.ago(notice.days)}
+              </span>
+            )}
           </li>
         ))}
       </ol>

@@ -56,7 +56,13 @@ export function Patient({ content, notices, actions }: Props) {
         items={studies.map((row, index) => ({
           key: row.study,
           color: row.same ? 'red' : row.progress === 'here' ? 'green' : 'blue',
-          title: row.date || texts.unknown,
+          title: (
+            <>
+              {row.date || texts.unknown}
+              <br />
+              <span className="why">{row.days !== null && texts.ago(row.days)}</span>
+            </>
+          ),
           content: (
             <article
               className={`study ${row.same ? 'same' : ''} ${index === chosen ? 'chosen' : ''}`}
@@ -70,7 +76,12 @@ export function Patient({ content, notices, actions }: Props) {
               </div>
               <div className="how">
                 <State row={row} />
-                {row.same && <Tag color="error">{texts.same}</Tag>}
+                {row.same && (
+                  <>
+                    <Tag color="error">{texts.same}</Tag>
+                    <span className="why">{texts.sameBy[row.same]}</span>
+                  </>
+                )}
                 {row.unconfirmed && <Tag color="warning">{texts.unconfirmed}</Tag>}
                 {!row.hasReport && <ReportLink row={row} />}
                 <Why row={row} />

@@ -13,6 +13,7 @@ export interface NoticeRow {
   here: number;
   same: number;
   newest: string | null;
+  days: number | null;
 }
 
 export interface ProgressRow {
@@ -27,7 +28,8 @@ export interface StudyRow extends ProgressRow {
   hospital: string;
   modality: string;
   examination: string;
-  same: boolean;
+  days: number | null;
+  same: 'mapping' | 'name' | null;
   unconfirmed: boolean;
   hasReport: boolean;
   reportLink: string | null;
