@@ -6,7 +6,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test setup check bench night year fuzz web package image boot-test
+.PHONY: help demo test setup launcher check bench night year fuzz web package image boot-test
 
 # Passed to the program that a verb ends in: `make demo ARGS=--once`.
 ARGS ?=
@@ -51,6 +51,7 @@ demo: ## clouds and an appliance on this machine, with made-up patients; ARGS=--
 
 test: ## everything that CI runs, set-up included (as root it installs what is missing)
 	.ci/setup
+	$(MAKE) --no-print-directory launcher
 	$(MAKE) --no-print-directory web
 	$(MAKE) --no-print-directory check
 	cargo test --quiet --workspace --locked --doc
@@ -58,6 +59,9 @@ test: ## everything that CI runs, set-up included (as root it installs what is m
 
 setup: ## what the tests need: Orthanc, DCMTK, databases, cargo-nextest, a Python in .venv
 	.ci/setup
+
+launcher: ## the workstations' launcher for Windows and Linux, to target/launcher; then build again
+	exec launcher/build
 
 check: ## formatting, clippy, licences, bans; no test is run
 	cargo fmt --all --check
