@@ -30,6 +30,8 @@ fn main() -> ExitCode {
     let folder = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
     fs::write(folder.join("catalog.rs"), code).expect("OUT_DIR is writable");
     fs::write(folder.join("web.rs"), embedded("target/web")).expect("OUT_DIR is writable");
+    let launchers = embedded("target/launcher");
+    fs::write(folder.join("launcher.rs"), launchers).expect("OUT_DIR is writable");
     ExitCode::SUCCESS
 }
 

@@ -172,6 +172,10 @@ pub const SEARCH_LATE_MS: i64 = 120_000;
 /// Bytes of a login's text: a dozen short fields, one of them a number under SM2 in hexadecimal.
 pub const LOGIN_BYTES_MAX: usize = 4_096;
 
+/// Bytes of the block in a launcher that holds the server's address: its mark of 17, a scheme, a
+/// name of a host, a port. `launcher/launcher.h` has the same number.
+pub const LAUNCHER_BLOCK_BYTES: usize = 256;
+
 /// Fields of a login; the document names eleven.
 pub const LOGIN_FIELDS_MAX: usize = 32;
 

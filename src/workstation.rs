@@ -10,13 +10,15 @@
 //! ten years shows; newer ones start the application of `web/` in their place. Refused: a page
 //! that only the application can show; the secret in an address, where histories keep it. Start at
 //! [`router`]; `login` is the HIS's door, `access` says whose a request is, `events` tells, `pages`
-//! shows, `content` is what they say, `setup` is what a workstation is given.
+//! shows, `content` is what they say, `setup` and `launcher` are what
+//! a workstation is given.
 
 mod access;
 mod app;
 mod content;
 mod events;
 mod html;
+mod launcher;
 mod login;
 mod pages;
 mod plain;
@@ -110,6 +112,8 @@ pub fn router(workstations: Arc<Workstations>) -> Router {
         .route("/workstation/setup", get(setup::page))
         .route("/workstation/setup.reg", get(setup::windows))
         .route("/workstation/setup.desktop", get(setup::linux))
+        .route("/workstation/setup/forepost-launcher.exe", get(launcher::windows))
+        .route("/workstation/setup/forepost-launcher", get(launcher::linux))
         .with_state(workstations)
 }
 
