@@ -39,6 +39,8 @@ mod frames;
 mod full;
 #[path = "appliance/keys.rs"]
 mod keys;
+#[path = "appliance/launcher.rs"]
+mod launcher;
 #[path = "appliance/load.rs"]
 mod load;
 #[path = "appliance/model.rs"]
