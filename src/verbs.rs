@@ -4,6 +4,7 @@
 pub mod audit;
 pub mod cache;
 pub mod catalog;
+pub mod certificate;
 pub mod demo;
 pub mod dicom;
 pub mod dict;
@@ -74,6 +75,8 @@ enum Verb {
     /// The hospital's SM2 keys.
     #[command(subcommand)]
     Keys(keys::KeysVerb),
+    /// A certificate for our doors, signed by an authority of the hospital's own.
+    Certificate(certificate::CertificateArguments),
     /// What clouds are answered when they ask for dictionaries.
     #[command(subcommand)]
     Dict(dict::DictVerb),
@@ -159,6 +162,7 @@ pub fn run() -> u8 {
         Verb::Simulate(arguments) => simulate::run(&arguments),
         Verb::Cache(verb) => cache::run(&verb),
         Verb::Keys(verb) => keys::run(&verb),
+        Verb::Certificate(arguments) => certificate::run(&arguments),
         Verb::Dict(verb) => dict::run(&verb),
         Verb::Map(verb) => map::run(&verb),
         Verb::Catalog(verb) => run_catalog(&verb),

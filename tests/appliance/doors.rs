@@ -44,6 +44,55 @@ fn registrations_are_taken_over_https() {
 }
 
 #[test]
+fn the_authority_that_the_verb_makes_signs_for_our_names_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let made = Command::new(env!("CARGO_BIN_EXE_forepost"))
+        .args(["certificate", "localhost", "192.0.2.1", "--folder", &at("")])
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{made:?}");
+    let said = String::from_utf8(made.stdout).unwrap();
+    assert!(said.contains(&at("authority.pem")) && said.contains("chgrp forepost"), "{said}");
+    let text = |name: &str| std::fs::read_to_string(at(name)).unwrap();
+    let zone = "listen_tls = \"127.0.0.1:0\"\ncertificate = \"{folder}/door.pem\"\n\
+                certificate_key = \"{folder}/door.key\"\n";
+    let files = vec![("door.pem", text("door.pem")), ("door.key", text("door.key"))];
+    let setup = Setup { hospital_zone: zone.to_owned(), files, ..Setup::default() };
+    let forepost = Forepost::start(setup);
+    let port = forepost.hospital_tls().rsplit(':').next().unwrap().to_owned();
+    for (host, expected) in
+        [("localhost", "2 404"), ("192.0.2.1", "2 404"), ("other.test", "0 000")]
+    {
+        let answer = Command::new("curl")
+            .args(["-s", "-o", "/dev/null", "--noproxy", "*", "--max-time", "20", "--http2"])
+            .args(["-w", "%{http_version} %{http_code}", "--cacert", &at("authority.pem")])
+            .args(["--connect-to", &format!("{host}:443:127.0.0.1:{port}")])
+            .arg(format!("https://{host}/nothing"))
+            .output()
+            .unwrap();
+        assert_eq!(String::from_utf8_lossy(&answer.stdout), expected, "{host}");
+    }
+    // Somebody who stole its key can do nothing else with it.
+    for (name, expected) in
+        [("DNS:localhost", true), ("DNS:bank.test", false), ("IP:10.0.0.1", false)]
+    {
+        let script = "openssl req -newkey rsa:2048 -nodes -keyout stolen.key -subj /CN=x \
+                      -out stolen.csr 2>/dev/null; \
+                      echo subjectAltName=$0 > names.cnf; \
+                      openssl x509 -req -in stolen.csr -CA authority.pem -CAkey authority.key \
+                      -CAcreateserial -extfile names.cnf -out stolen.pem 2>/dev/null; \
+                      openssl verify -CAfile authority.pem stolen.pem";
+        let verified = Command::new("sh")
+            .args(["-c", script, name])
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
+        assert_eq!(verified.status.success(), expected, "{name}: {verified:?}");
+    }
+}
+
+#[test]
 fn plain_http_on_the_door_with_tls_is_turned_away() {
     let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
     let zone = "listen = \"127.0.0.1:0\"\nlisten_tls = \"127.0.0.1:0\"\n\

@@ -324,3 +324,38 @@ fn a_browser_without_what_the_application_needs_shows_the_same() {
         assert_eq!(browser.window(without, "noise", json!({})), json!([]));
     }
 }
+
+#[test]
+fn over_tls_a_browser_speaks_http_2_and_notifies_the_desktop() {
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let house = House::with(929, |setup| {
+        setup.hospital_zone = "listen = \"127.0.0.1:0\"\nlisten_tls = \"127.0.0.1:0\"\n\
+                               certificate = \"{folder}/door.pem\"\n\
+                               certificate_key = \"{folder}/door.key\"\n"
+            .into();
+        setup.files.push(("door.pem", made.cert.pem()));
+        setup.files.push(("door.key", made.signing_key.serialize_pem()));
+    });
+    let (patient, forepost) = (&house.patient, &house.forepost);
+    let mut browser = Browser::start();
+    let url = format!("https://{}{}", forepost.hospital_tls(), path(forepost, "7", "A"));
+    browser.open_without("silence", "one", &url, "192.0.2.10", "zh-CN");
+    browser.wait("one", "#state.live");
+    let protocol = "performance.getEntriesByType('navigation')[0].nextHopProtocol";
+    let spoken = browser.window("one", "evaluate", json!({ "script": protocol }));
+    assert_eq!(spoken, json!("h2"));
+    // The cookie leaves over TLS alone, and no script reads it.
+    assert_eq!(browser.window("one", "stored", json!({})), json!([0, 0, ""]));
+    say(forepost, ORDER, &call(patient, "7", "192.0.2.10", &["胸部CT平扫"]));
+    browser.wait("one", "#notices li.new");
+    let notified = browser.window("one", "evaluate", json!({ "script": "window.notified" }));
+    let [masked, words] = [&notified[0][0], &notified[0][1]].map(|one| one.as_str().unwrap());
+    assert!(masked.ends_with("**") && words == "1 项外院检查", "{notified}");
+    // Who does not want to be disturbed is only shown.
+    browser.click("one", "#quiet");
+    say(forepost, OPEN, &call(patient, "7", "192.0.2.10", &[]));
+    await_count(&mut browser, "one", "#notices li", 2);
+    let notified = browser.window("one", "evaluate", json!({ "script": "window.notified.length" }));
+    assert_eq!(notified, json!(1));
+    assert_eq!(browser.window("one", "noise", json!({})), json!([]));
+}

@@ -10,8 +10,17 @@ import sys
 from playwright.sync_api import sync_playwright
 
 WAIT_MS = 20_000
-# What makes a browser one without it.
+# What makes a browser one without it. One without silence may notify, and keeps what it did.
 LACKS = {
+    "silence": '''
+        window.notified = [];
+        window.Notification = class extends Notification {
+          constructor(title, options) {
+            super(title, options);
+            window.notified.push([title, options.body]);
+          }
+        };
+    ''',
     "streams": "delete window.EventSource",
     "is": "CSS.supports = text => !text.includes(':is')",
     "workers": "delete window.SharedWorker",
@@ -24,6 +33,7 @@ def opened(browser, name, url, address, width, height, language, without="", **_
     context = browser.new_context(
         viewport={"width": width, "height": height}, locale=language,
         java_script_enabled=without != "scripts",
+        ignore_https_errors=True, permissions=["notifications"] if without == "silence" else [],
         extra_http_headers={"X-Forwarded-For": address} if address else {})
     return begun(context, name, url, without)
 
@@ -67,6 +77,7 @@ COMMANDS = {
     "press": lambda page, keys, **_: page.keyboard.press(keys) or page.url,
     "go": lambda page, url, **_: page.goto(url) and page.url,
     "reload": lambda page, **_: page.reload() and page.url,
+    "evaluate": lambda page, script, **_: page.evaluate(script),
     "url": lambda page, **_: page.url,
     "title": lambda page, **_: page.title(),
     "offline": lambda page, off, **_: page.context.set_offline(off) or True,
