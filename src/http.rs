@@ -2,11 +2,12 @@
 //!
 //! `serve` owns the sockets, `caller` knows who calls, `register` is the hospital's own interface,
 //! `dictionaries` is what clouds ask for, `request` is what several doors read of a request,
-//! `reply` is the one map from fault to answer.
+//! `page` is what the pages of several doors share, `reply` is the one map from fault to answer.
 
 mod caller;
 mod dictionaries;
 mod hospital;
+mod page;
 mod reply;
 mod request;
 mod serve;
@@ -16,6 +17,7 @@ mod zero_copy;
 pub use caller::{Caller, Callers, Peer, RequestId};
 pub use dictionaries::{CloudDoor, router as cloud_router};
 pub use hospital::{Hospital, HospitalDoor, router as hospital_router};
+pub use page::{POLICY, escaped, guarded, is_foreign, read_form, see};
 pub use reply::bare;
 pub use request::{host, read_body};
 pub use serve::{Door, ServeError, bind};

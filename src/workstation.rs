@@ -37,7 +37,7 @@ use ipnet::IpNet;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use crate::http::{Callers, bare};
+use crate::http::{Callers, guarded};
 use crate::intake::Opener;
 use crate::ledger::{Ledger, LedgerError};
 use crate::model::Time;
@@ -159,40 +159,10 @@ impl Refusal {
     }
 }
 
-/// What a page may do; a page that makes styles has a nonce at the end.
-const POLICY: &str = "default-src 'none'; script-src 'self'; connect-src 'self'; \
-     worker-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'; style-src 'self'";
-
-/// What every answer to a browser carries: nothing is kept, nothing is loaded from elsewhere,
-/// nobody frames it.
-fn guarded(mut response: Response<Body>) -> Response<Body> {
-    const HEADERS: [(header::HeaderName, &str); 5] = [
-        (header::CACHE_CONTROL, "no-store"),
-        (header::CONTENT_SECURITY_POLICY, POLICY),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::X_FRAME_OPTIONS, "DENY"),
-        // Not `no-referrer`, under which browsers call their own pages' forms of origin `null`.
-        (header::REFERRER_POLICY, "same-origin"),
-    ];
-    for (name, value) in HEADERS {
-        response.headers_mut().insert(name, HeaderValue::from_static(value));
-    }
-    response
-}
-
 /// An answer of 200 with a body of that type.
 fn respond(media: &'static str, body: impl Into<Body>) -> Response<Body> {
     let mut response = Response::new(body.into());
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
-    guarded(response)
-}
-
-/// 303 to an address of ours.
-fn see(address: &str) -> Response<Body> {
-    let mut response = bare(StatusCode::SEE_OTHER);
-    if let Ok(address) = HeaderValue::from_str(address) {
-        response.headers_mut().insert(header::LOCATION, address);
-    }
     guarded(response)
 }
 

@@ -12,9 +12,9 @@ use http::{HeaderValue, Request, Response, StatusCode, header};
 use serde_json::Value;
 
 use super::content::{self, Content};
-use super::html::{Language, data, escaped};
-use super::{Options, POLICY, Refusal, access, guarded, plain, respond};
-use crate::http::bare;
+use super::html::{Language, data};
+use super::{Options, Refusal, access, plain, respond};
+use crate::http::{POLICY, bare, escaped};
 use crate::ledger::LedgerError;
 
 /// Name and bytes of each file that `make web` built; none in a build without it.
@@ -122,7 +122,7 @@ pub(super) async fn file(Path(name): Path<String>) -> Response<Body> {
     let Some((name, bytes)) = FILES.iter().find(|(known, _)| **known == *name) else {
         return bare(StatusCode::NOT_FOUND);
     };
-    let mut response = guarded(respond(media(name), *bytes));
+    let mut response = respond(media(name), *bytes);
     let keep = HeaderValue::from_static("public, max-age=31536000, immutable");
     response.headers_mut().insert(header::CACHE_CONTROL, keep);
     response

@@ -3,6 +3,8 @@
 use http::HeaderMap;
 use http::header::ACCEPT_LANGUAGE;
 
+use crate::http::escaped;
+
 /// A language of the pages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Language {
@@ -34,23 +36,6 @@ impl Language {
     pub(super) fn tag(self) -> &'static str {
         self.say("zh-CN", "en")
     }
-}
-
-/// Text that stands in an element or in a quoted attribute.
-pub(super) fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            c if c.is_control() => out.push(' '),
-            c => out.push(c),
-        }
-    }
-    out
 }
 
 /// The first character of a name and a mark for the rest, for screens that others see.
@@ -94,11 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_peer_wrote_is_text() {
-        assert_eq!(
-            escaped("<b a='1' b=\"2\">&\n"),
-            "&lt;b a=&#39;1&#39; b=&quot;2&quot;&gt;&amp; "
-        );
+    fn nothing_in_the_data_of_a_page_ends_it() {
         assert_eq!(data(&"</script><!--".into()), "\"\\u003c/script>\\u003c!--\"");
     }
 

@@ -8,9 +8,9 @@ use http::request::Parts;
 use http::{Request, Response, header};
 use serde_json::{Value, json};
 
-use super::{Workstations, access, respond, see};
+use super::{Workstations, access, respond};
 use crate::codec::login::Login;
-use crate::http::Peer;
+use crate::http::{Peer, see};
 use crate::ledger::LedgerError;
 use crate::model::Doctor;
 use crate::notice::hardware_address;

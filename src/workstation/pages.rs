@@ -13,17 +13,14 @@ use super::access::Reader;
 use super::content::{self, Content};
 use super::html::Language;
 use super::report::{self, Report};
-use super::{Refusal, Workstations, access, app, respond, see, waiting};
-use crate::http::read_body;
+use super::{Refusal, Workstations, access, app, respond, waiting};
+use crate::http::{read_form, see};
 use crate::ledger::Session;
 use crate::model::{NoticeKind, NoticeUse};
 use crate::notice::NoticeShown;
 
 /// Bytes of a document that is shown: scanned pages come to a few megabytes.
 const DOCUMENT_BYTES_MAX: u64 = 64 << 20;
-
-/// Bytes of a form: a reason in percent signs, and a button.
-const FORM_BYTES_MAX: usize = 8_192;
 
 /// Characters of a reason that is kept.
 pub(super) const REASON_CHARACTERS_MAX: usize = 200;
@@ -392,12 +389,6 @@ pub(super) async fn acknowledge(
     then(&workstations, kept.await, &parts)
 }
 
-/// What a form says, by its names; at most [`FORM_BYTES_MAX`], within the time that a body has.
-async fn form(body: Body) -> Result<Vec<(String, String)>, Refusal> {
-    let body = read_body(body, FORM_BYTES_MAX).await.map_err(|_| Refusal::Broken)?;
-    Ok(form_urlencoded::parse(&body).into_owned().collect())
-}
-
 /// The reason of a form, without what does not show.
 fn reason(form: &[(String, String)]) -> String {
     let text = form.iter().find(|(name, _)| name == "reason").map_or("", |(_, text)| text.as_str());
@@ -414,7 +405,7 @@ pub(super) async fn decide(
     let (parts, body) = request.into_parts();
     let decided = async {
         let (session, shown) = opened(&workstations, &parts, notice).await?;
-        let form = form(body).await?;
+        let form = read_form(body).await.ok_or(Refusal::Broken)?;
         let what = form.iter().find(|(name, _)| name == "what").map(|(_, value)| value.as_str());
         let what = match (shown.notice.kind, what) {
             (NoticeKind::Ordered, Some("anyway")) => NoticeUse::OrderedAnyway,
@@ -440,7 +431,7 @@ pub(super) async fn break_glass(
     let (parts, body) = request.into_parts();
     let broken = async {
         let session = workstations.session(&parts).await?;
-        let reason = reason(&form(body).await?);
+        let reason = reason(&read_form(body).await.ok_or(Refusal::Broken)?);
         if reason.chars().count() < REASON_CHARACTERS_MIN {
             return Err(Refusal::Glass(notice));
         }

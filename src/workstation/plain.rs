@@ -2,9 +2,10 @@
 //! takes the place of where the browser is newer.
 
 use super::content::{Content, Name, NoticeRow, Patient, Refused, Study, StudyRow, Window};
-use super::html::{Language, escaped};
+use super::html::Language;
 use super::pages::{REASON_CHARACTERS_MAX, REASON_CHARACTERS_MIN};
 use super::report::{Line, Report};
+use crate::http::escaped;
 
 /// A page's title, its body, and the script that it needs.
 pub(super) struct Plain {

@@ -10,10 +10,10 @@ use http::request::Parts;
 use http::uri::Scheme;
 use http::{HeaderValue, Request, Response, StatusCode, header};
 
-use super::html::{self, Language, escaped};
+use super::html::{self, Language};
 use super::launcher::{self, LINUX_PATH, WINDOWS_PATH};
 use super::respond;
-use crate::http::{bare, host};
+use crate::http::{bare, escaped, host};
 
 /// Where the scheme is registered on Windows.
 const KEY: &str = "HKEY_CURRENT_USER\\Software\\Classes\\WYHT";
