@@ -16,6 +16,7 @@
 mod audit;
 mod counts;
 mod deliveries;
+mod departments;
 mod dictionaries;
 mod evictions;
 mod evidence;
@@ -51,6 +52,7 @@ pub use deliveries::{
     AttemptShown, Attempted, ClaimedDelivery, CutOff, Decided, Decision, DeliveryShown, Enqueued,
     OnTime, Tally,
 };
+pub use departments::{DepartmentMapping, DepartmentRefusal, UnlistedDepartment, key_of};
 pub use dictionaries::{CopyShown, DictionaryShown, NewCopy};
 pub use evictions::Footing;
 pub use evidence::{Chain, Evidence};

@@ -220,6 +220,12 @@ pub const LINK_MS: i64 = 60_000;
 /// Plans that have moved on and whose windows are not told yet; beyond it all windows look again.
 pub const PLANS_MOVED_MAX: usize = 1_024;
 
+/// Departments that no dictionary has and that are shown. A hospital has some hundred in all.
+pub const UNLISTED_SHOWN_MAX: usize = 500;
+
+/// Characters of the name of whoever decides.
+pub const BY_CHARACTERS_MAX: usize = 100;
+
 /// Milliseconds for which sessions, notices and what became of them are kept: a year, and a month
 /// to count it.
 pub const NOTICES_KEEP_MS: i64 = 400 * 86_400_000;

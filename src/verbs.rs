@@ -6,6 +6,7 @@ pub mod cache;
 pub mod catalog;
 pub mod certificate;
 pub mod demo;
+pub mod department;
 pub mod dicom;
 pub mod dict;
 pub mod export;
@@ -27,7 +28,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::codec::sheet::{self, Sheet};
 use crate::config::Config;
 use crate::ledger::{self, Ledger};
-use crate::limits::{DICTIONARY_ROWS_MAX, SHEET_BYTES_MAX};
+use crate::limits::{BY_CHARACTERS_MAX, DICTIONARY_ROWS_MAX, SHEET_BYTES_MAX};
 use crate::model::Time;
 
 /// The work is done.
@@ -83,6 +84,9 @@ enum Verb {
     /// Which of the hospital's examinations is which in words that hospitals share.
     #[command(subcommand)]
     Map(map::MapVerb),
+    /// Which department of the dictionary one is that only the HIS names.
+    #[command(subcommand)]
+    Department(department::DepartmentVerb),
     /// The interfaces of the documents.
     #[command(subcommand)]
     Catalog(CatalogVerb),
@@ -165,6 +169,7 @@ pub fn run() -> u8 {
         Verb::Certificate(arguments) => certificate::run(&arguments),
         Verb::Dict(verb) => dict::run(&verb),
         Verb::Map(verb) => map::run(&verb),
+        Verb::Department(verb) => department::run(&verb),
         Verb::Catalog(verb) => run_catalog(&verb),
         Verb::Views(verb) => views::run(&verb),
         Verb::ViewsReader => views_reader::run(),
@@ -252,9 +257,6 @@ impl ByArgument {
         Ok(name)
     }
 }
-
-/// Characters of the name of whoever decides.
-const BY_CHARACTERS_MAX: usize = 100;
 
 /// The hospital that is named, else the only one; or the exit code.
 fn hospital(config: &Config, named: Option<&str>) -> Result<String, u8> {

@@ -5,6 +5,9 @@ use rusqlite::{Connection, params};
 use super::{Ledger, LedgerError};
 use crate::model::Time;
 
+/// What was decided, where its kind does not say it all.
+pub(super) const DETAIL: &str = "ALTER TABLE audit ADD COLUMN detail TEXT NOT NULL DEFAULT '';";
+
 /// What a caller did with a study.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum AccessKind {
@@ -58,6 +61,8 @@ pub struct Deed {
     pub plan: Option<i64>,
     /// The delivery that was decided about.
     pub delivery: Option<i64>,
+    /// What was decided, where `what` does not say it all; names no patient.
+    pub detail: String,
 }
 
 /// Which deeds are asked for.
@@ -78,12 +83,13 @@ impl Ledger {
     pub fn deeds(&self, wanted: &Deeds) -> Result<Vec<Deed>, LedgerError> {
         self.read(|connection| {
             let mut statement = connection.prepare_cached(
-                "SELECT at, who, what, study, plan, delivery FROM (
-                   SELECT at, caller AS who, kind AS what, study, NULL AS plan, NULL AS delivery
+                "SELECT at, who, what, study, plan, delivery, detail FROM (
+                   SELECT at, caller AS who, kind AS what, study, NULL AS plan, NULL AS delivery,
+                       '' AS detail
                      FROM access
-                   UNION ALL SELECT at, caller, kind, study, registration, NULL FROM audit
+                   UNION ALL SELECT at, caller, kind, study, registration, NULL, detail FROM audit
                    UNION ALL SELECT at, coalesce(json_extract(detail, '$.by'), ''),
-                       coalesce(json_extract(detail, '$.decision'), ''), NULL, NULL, delivery
+                       coalesce(json_extract(detail, '$.decision'), ''), NULL, NULL, delivery, ''
                      FROM evidence WHERE event = 'decided' AND json_valid(detail))
                  WHERE at >= ?1 AND (?2 IS NULL OR study = ?2) AND (?3 IS NULL OR who = ?3)
                  ORDER BY at DESC LIMIT ?4",
@@ -98,6 +104,7 @@ impl Ledger {
                     study: row.get(3)?,
                     plan: row.get(4)?,
                     delivery: row.get(5)?,
+                    detail: row.get(6)?,
                 })
             })?;
             Ok(rows.collect::<Result<_, _>>()?)
@@ -139,5 +146,19 @@ pub(super) fn record(
             "INSERT INTO audit(at, kind, caller, registration, study) VALUES(?1, ?2, ?3, ?4, ?5)",
         )?
         .execute(params![now.0, kind, caller, registration, study])?;
+    Ok(())
+}
+
+/// A person's decision about what the tables hold; `detail` says which.
+pub(super) fn record_decision(
+    connection: &Connection,
+    kind: &str,
+    by: &str,
+    detail: &str,
+    now: Time,
+) -> Result<(), LedgerError> {
+    connection
+        .prepare_cached("INSERT INTO audit(at, kind, caller, detail) VALUES(?1, ?2, ?3, ?4)")?
+        .execute(params![now.0, kind, by, detail])?;
     Ok(())
 }

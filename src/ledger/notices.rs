@@ -6,6 +6,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
+use super::departments::COUNTING;
 use super::plans::ids;
 use super::writer::Writing;
 use super::{
@@ -243,25 +244,7 @@ impl Ledger {
         since: Time,
         offset: UtcOffset,
     ) -> Result<Vec<NoticeFigures>, LedgerError> {
-        // The dictionary's name of a department, else what it was last called; the code stays.
-        let sql = "
-            WITH used AS (
-              SELECT n.*, CAST((n.at + ?2) / 86400000 AS INTEGER) AS day,
-                EXISTS(SELECT 1 FROM notice_use u WHERE u.notice = n.id AND u.what = ?3) AS opened,
-                EXISTS(SELECT 1 FROM notice_use u WHERE u.notice = n.id AND u.what = ?4) AS anyway,
-                EXISTS(SELECT 1 FROM notice_use u WHERE u.notice = n.id AND u.what = ?5) AS taken
-              FROM notice n WHERE n.at >= ?1)
-            SELECT day, hospital, department_code,
-              (SELECT r.name FROM dictionary d JOIN dictionary_row r ON r.dictionary = d.id
-                 WHERE d.hospital = used.hospital AND d.kind = 'dept'
-                   AND r.code = used.department_code),
-              (SELECT l.department FROM notice l WHERE l.hospital = used.hospital
-                 AND l.department_code = used.department_code AND used.department_code <> ''
-                 ORDER BY l.id DESC LIMIT 1), max(department), user,
-              count(*), count(shown_at), sum(opened), sum(anyway), sum(taken)
-            FROM used GROUP BY day, hospital, department_code,
-              CASE WHEN department_code = '' THEN department END, user
-            ORDER BY day DESC, hospital, department_code, user";
+        let sql = figures();
         let [opened, anyway, taken] =
             [NoticeUse::Opened, NoticeUse::OrderedAnyway, NoticeUse::Withdrawn]
                 .map(NoticeUse::name);
@@ -269,7 +252,7 @@ impl Ledger {
         let ahead_ms = Time::from_wall(epoch, UtcOffset::from_minutes(0).unwrap_or(offset));
         let ahead_ms = ahead_ms.map_or(0, |time| time.0);
         self.read(|connection| {
-            let mut statement = connection.prepare_cached(sql)?;
+            let mut statement = connection.prepare_cached(&sql)?;
             let wanted = params![since.0, ahead_ms, opened, anyway, taken];
             let rows = statement.query_map(wanted, |row| {
                 let listed: Option<String> = row.get(3)?;
@@ -549,6 +532,39 @@ impl Ledger {
         self.commit_first(move |writing| record(writing, notice, deed, &who, study.as_deref(), now))
             .await
     }
+}
+
+/// The figures since ?1, by days of a wall clock that is ?2 ms ahead; ?3 to ?5 are words of
+/// [`NoticeUse`]. A department is what a person said that it is; its name is the dictionary's, else
+/// what it was last called.
+fn figures() -> String {
+    format!(
+        "WITH used AS (
+           SELECT n.*, CAST((n.at + ?2) / 86400000 AS INTEGER) AS day,
+             CASE WHEN n.department_code = '' THEN n.department ELSE '' END AS called,
+             EXISTS(SELECT 1 FROM notice_use u WHERE u.notice = n.id AND u.what = ?3) AS opened,
+             EXISTS(SELECT 1 FROM notice_use u WHERE u.notice = n.id AND u.what = ?4) AS anyway,
+             EXISTS(SELECT 1 FROM notice_use u WHERE u.notice = n.id AND u.what = ?5) AS taken
+           FROM notice n WHERE n.at >= ?1),
+         counted AS (
+           SELECT day, hospital, department_code, called, max(department) AS department, user,
+             count(*) AS queried, count(shown_at) AS notified, sum(opened) AS opened,
+             sum(anyway) AS anyway, sum(taken) AS taken
+           FROM used GROUP BY day, hospital, department_code, called, user),
+         bound AS (
+           SELECT c.*, coalesce(m.department, c.department_code) AS code
+           FROM counted c LEFT JOIN ({COUNTING}) m ON m.hospital = c.hospital
+             AND m.code = c.department_code AND m.name = c.called)
+         SELECT day, hospital, code,
+           (SELECT r.name FROM dictionary d JOIN dictionary_row r ON r.dictionary = d.id
+              WHERE d.hospital = bound.hospital AND d.kind = 'dept' AND r.code = bound.code),
+           (SELECT l.department FROM notice l WHERE l.hospital = bound.hospital
+              AND l.department_code = bound.code AND bound.code <> ''
+              ORDER BY l.id DESC LIMIT 1), max(department), user,
+           sum(queried), sum(notified), sum(opened), sum(anyway), sum(taken)
+         FROM bound GROUP BY day, hospital, code, CASE WHEN code = '' THEN department END, user
+         ORDER BY day DESC, hospital, code, user"
+    )
 }
 
 /// The plans that a notice names, in the order of their numbers.

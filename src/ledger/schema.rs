@@ -27,6 +27,7 @@ const MIGRATIONS: &[&[&str]] = &[
     &[super::pushed::TABLES],
     &[super::sessions::TABLES, super::notices::TABLES],
     &[super::plans::IN_CHINESE, super::links::TABLES],
+    &[super::departments::MIGRATION, super::audit::DETAIL],
 ];
 
 /// The oldest version whose programs read what this one writes.

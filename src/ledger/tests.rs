@@ -1,4 +1,5 @@
 mod deliveries;
+mod departments;
 mod notices;
 
 use super::*;

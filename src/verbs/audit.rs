@@ -145,7 +145,7 @@ fn about(deed: &Deed) -> String {
     let study = deed.study.as_ref().map(|uid| format!("study {uid}"));
     let plan = deed.plan.map(|number| format!("plan {number}"));
     let delivery = deed.delivery.map(|number| format!("delivery {number}"));
-    study.or(plan).or(delivery).unwrap_or_default()
+    study.or(plan).or(delivery).unwrap_or_else(|| deed.detail.clone())
 }
 
 fn deed_json(deed: &Deed) -> Value {
@@ -156,6 +156,7 @@ fn deed_json(deed: &Deed) -> Value {
         "study": deed.study,
         "plan": deed.plan,
         "delivery": deed.delivery,
+        "detail": deed.detail,
     })
 }
 

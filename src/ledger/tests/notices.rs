@@ -4,7 +4,7 @@ use super::*;
 use crate::limits::{CODE_MS, LINK_MS, NOTICES_PRUNED_MAX, SESSION_MS_MAX, SESSIONS_OF_USER_MAX};
 use crate::model::{Doctor, NoticeKind, NoticeUse, UtcOffset};
 
-fn doctor(user: &str) -> Doctor {
+pub(super) fn doctor(user: &str) -> Doctor {
     let [hospital, name, department, department_code, kind, code, id_number] =
         ["H1", "测试", "内科", "101", "1", "D1", ""].map(str::to_owned);
     let user = user.to_owned();
@@ -18,7 +18,7 @@ async fn window(ledger: &Ledger, user: &str, secret: u8, now: Time) -> Session {
     opened.unwrap().0
 }
 
-fn notice(user: &str, session: Option<i64>, plan: i64) -> NewNotice {
+pub(super) fn notice(user: &str, session: Option<i64>, plan: i64) -> NewNotice {
     NewNotice {
         hospital: "H1".into(),
         user: user.into(),
