@@ -1,7 +1,10 @@
-//! The console zone: health, metrics, and how doctors used what was made elsewhere.
+//! The console zone: health, metrics, how doctors used what was made elsewhere, and which
+//! departments theirs are.
 //!
 //! `GET /health` answers 200 with what holds and 503 with what does not. The clouds are no part of
 //! it: their absence is what Forepost is for.
+
+mod departments;
 
 use std::sync::Arc;
 
@@ -9,14 +12,16 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::IntoResponse;
-use axum::routing::get;
+use axum::routing::{get, post};
 use forepost_cache::Cache;
 use http::{Response, StatusCode, header};
 use metrics_exporter_prometheus::PrometheusHandle;
 
 use crate::clock;
+use crate::http::{escaped, guarded};
 use crate::ledger::{Ledger, LedgerError, NoticeFigures};
 use crate::model::{DeliveryState, Department, Time, UtcOffset};
+use departments::Mappings;
 
 /// What the console reads.
 pub struct Console {
@@ -39,6 +44,8 @@ pub fn router(console: Arc<Console>) -> Router {
         .route("/metrics", get(render))
         .route("/use", get(usage))
         .route("/use.csv", get(usage_table))
+        .route("/use/department/map", post(departments::map))
+        .route("/use/department/unmap", post(departments::unmap))
         .with_state(console)
 }
 
@@ -116,18 +123,24 @@ async fn usage(State(console): State<Arc<Console>>) -> Response<Body> {
         Ok(rows) => rows,
         Err(error) => return failed(&error),
     };
-    let text = |text: &str| text.replace('&', "&amp;").replace('<', "&lt;");
+    let ledger = console.ledger.clone();
+    let read = tokio::task::spawn_blocking(move || Mappings::read(&ledger)).await;
+    let mappings = match read.unwrap_or(Err(LedgerError::Closed)) {
+        Ok(mappings) => mappings,
+        Err(error) => return failed(&error),
+    };
     let mut page = String::from(
         "<!DOCTYPE html><meta charset=\"utf-8\"><title>使用统计 Use</title><h1>外院影像使用统计 · Use of \
          outside studies</h1><p><a href=\"/use.csv\">CSV</a></p><table border=\"1\"><tr>",
     );
     USE_COLUMNS.iter().for_each(|(_, name)| page.push_str(&format!("<th>{name}</th>")));
     for row in &rows {
-        let cells: String = row.iter().map(|cell| format!("<td>{}</td>", text(cell))).collect();
+        let cells: String = row.iter().map(|cell| format!("<td>{}</td>", escaped(cell))).collect();
         page.push_str(&format!("</tr><tr>{cells}"));
     }
     page.push_str("</tr></table>");
-    ([(header::CONTENT_TYPE, "text/html;charset=UTF-8")], page).into_response()
+    page.push_str(&mappings.shown());
+    guarded(([(header::CONTENT_TYPE, "text/html;charset=UTF-8")], page).into_response())
 }
 
 fn failed(error: &LedgerError) -> Response<Body> {

@@ -561,6 +561,105 @@ fn what_doctors_do_with_a_notice_is_counted_and_a_reason_opens_another_patient()
     assert!(csv.contains("\"201\",\"神经内科\",\"1\",\"9\",\"1\""), "{csv}");
 }
 
+/// What the figures say of an account: department's code, name, whether it is listed, and queried.
+fn counted(forepost: &Forepost, user: &str) -> Vec<[String; 4]> {
+    let csv = http::ask(&forepost.console(), "GET", "/use.csv", &[], b"").unwrap().text();
+    let rows = csv.lines().skip(1).map(|line| {
+        line.split(',').map(|cell| cell.trim_matches('"').to_owned()).collect::<Vec<_>>()
+    });
+    let rows = rows.filter(|row| row[5] == user);
+    rows.map(|row| [2, 3, 4, 6].map(|column: usize| row[column].clone())).collect()
+}
+
+#[test]
+fn a_department_that_no_dictionary_has_is_mapped_by_hand_and_counts_for_the_past() {
+    let house = House::ready(915);
+    let (patient, forepost) = (&house.patient, &house.forepost);
+    let file = forepost.data().parent().unwrap().join("departments.csv");
+    std::fs::write(&file, "deptCode,deptName\n201,神经内科\n202,心内科\n").unwrap();
+    let file = file.to_string_lossy();
+    let import =
+        ["dict", "import", &file, "--by", "office", "--kind", "dept", "--hospital", "123456"];
+    assert!(forepost.verb(&import).status.success());
+    let open = |user: &str, department: &str| {
+        let fields = format!("hisUserId={user}&type=1&doctorName=A&{department}");
+        let window = Window::open(forepost, &log_in(forepost, &fields), HERE);
+        say(forepost, OPEN, &call(patient, user, HERE, &[]));
+        window
+    };
+    // 神内"<b>, without a code; another with a code that the dictionary does not have.
+    let (by_name, by_code) =
+        ("department=%E7%A5%9E%E5%86%85%22%3Cb%3E", "department=B&departmentCode=N9");
+    let _windows = [open("7", by_name), open("8", by_code)];
+    assert_eq!(counted(forepost, "8"), [["N9", "B", "0", "1"]]);
+    let ask = |method: &str, target: &str, headers: &[(&str, &str)], body: &str| {
+        http::ask(&forepost.console(), method, target, headers, body.as_bytes()).unwrap()
+    };
+    let page = ask("GET", "/use", &[], "").text();
+    for words in [
+        "<option value=\"name:神内&quot;&lt;b&gt;\"> 神内&quot;&lt;b&gt;</option>",
+        "<option value=\"code:N9\">N9 B</option>",
+        "<option value=\"202\">202 心内科</option>",
+    ] {
+        assert!(page.contains(words), "{words} in {page}");
+    }
+
+    // At the console, by a form of its own page and no other's.
+    let own = format!("http://{}", forepost.console());
+    let named = "hospital=123456&named=name%3A%E7%A5%9E%E5%86%85%22%3Cb%3E";
+    let form = format!("{named}&department=201&by=%E5%BC%A0%E5%B7%A5");
+    let (map, unmap) = ("/use/department/map", "/use/department/unmap");
+    for headers in [vec![], vec![("Origin", "http://evil.example")]] {
+        assert_eq!(ask("POST", map, &headers, &form).status, 403, "{headers:?}");
+    }
+    let origin = [("Origin", own.as_str())];
+    for broken in ["", &format!("{named}&department=201&by=%20"), "named=N9&department=201&by=a"] {
+        assert_eq!(ask("POST", map, &origin, broken).status, 400, "{broken}");
+    }
+    let foreign = ask("POST", map, &origin, &format!("{named}&department=999&by=a"));
+    assert!(foreign.status == 409 && foreign.text().contains("字典中没有所选的科室"));
+    assert_eq!(counted(forepost, "7")[0][0], "");
+    let kept = ask("POST", map, &origin, &form);
+    assert_eq!((kept.status, kept.header("location")), (303, Some("/use")));
+    assert_eq!(counted(forepost, "7"), [["201", "神经内科", "1", "1"]], "the past, too");
+    let page = ask("GET", "/use", &[], "").text();
+    assert!(!page.contains("<option value=\"name:") && page.contains("<td>张工</td>"), "{page}");
+    assert_eq!(page.matches("/use/department/unmap").count(), 1);
+
+    // By the command line, changed, and for a session that begins later.
+    let of = ["--code", "N9", "--by", "李工", "--json"];
+    for to in ["201", "202"] {
+        let mapped = forepost.verb_json(&[&["department", "map", "--to", to], &of[..]].concat());
+        assert_eq!(mapped, json!({ "mapped": 1 }));
+        assert_eq!(counted(forepost, "8")[0][0], to);
+    }
+    let unknown = ["department", "map", "--to", "201", "--code", "N1", "--by", "李工"];
+    let output = forepost.verb(&unknown);
+    assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stdout));
+    let _window = open("9", by_code);
+    assert_eq!(counted(forepost, "9"), [["202", "心内科", "1", "1"]]);
+    let listed = forepost.verb_json(&["department", "list", "--json"]);
+    assert_eq!(listed["unlisted"], json!([]), "{listed}");
+    assert_eq!(listed["mapped"].as_array().unwrap().len(), 2, "{listed}");
+
+    // Taken back, it leaves nothing behind but the audit.
+    assert_eq!(ask("POST", unmap, &origin, &format!("{named}&by=a")).status, 303);
+    forepost.verb_json(&[&["department", "unmap"], &of[..]].concat());
+    assert_eq!(counted(forepost, "7"), [["", "神内\"\"<b>", "0", "1"]]);
+    assert_eq!(counted(forepost, "9"), [["N9", "B", "0", "1"]]);
+    let listed = forepost.verb_json(&["department", "list", "--json"]);
+    assert_eq!(listed["mapped"], json!([]), "{listed}");
+    assert_eq!(listed["unlisted"].as_array().unwrap().len(), 2, "{listed}");
+    let deeds = forepost.verb_json(&["audit", "show", "--json"]);
+    let deeds = deeds.as_array().unwrap().iter().filter(|one| one["detail"] != "");
+    let deeds: Vec<&Value> = deeds.collect();
+    assert_eq!(deeds.len(), 5, "{deeds:?}");
+    assert_eq!(
+        (&deeds[2]["who"], &deeds[2]["what"], &deeds[2]["detail"]),
+        (&json!("李工"), &json!("department mapped"), &json!("123456: N9 = 202")),
+    );
+}
+
 #[test]
 fn reports_that_came_with_a_study_are_read_on_its_page() {
     let patient = Patient::new(907);
