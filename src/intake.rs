@@ -18,8 +18,8 @@ use crate::codec::time::parse_datetime;
 use crate::ledger::{Arriving, Ledger, LedgerError, Registered};
 use crate::limits::{EMERGENCY_WINDOW_MS, SM2_LOOK_MS};
 use crate::model::{
-    Department, IdNumber, Identifier, IdentifierKind, NewDelivery, PatientType, Person, PlanOrder,
-    PlanState, Registration, Sex, Time, UtcOffset, VisitKey,
+    Department, Doctor, IdNumber, Identifier, IdentifierKind, NewDelivery, PatientType, Person,
+    PlanOrder, PlanState, Registration, Sex, Time, UtcOffset, VisitKey,
 };
 use crate::prefetch::Prefetch;
 use crate::seal::sm2;
@@ -71,10 +71,37 @@ impl Intake {
         caller: &str,
         now: Time,
     ) -> Result<Registered, LedgerError> {
-        let order = self.order(&registration, now);
         let awaited = self.prefetch.awaits(&registration);
-        let kept = Arriving { body: Some(body), onward, awaited, caller: caller.to_owned() };
-        let registered = self.ledger.register(registration, kept, order, now).await?;
+        let (body, caller, reader) = (Some(body), caller.to_owned(), None);
+        let arriving = Arriving { body, onward, awaited, caller, reader };
+        self.keep(registration, arriving, now).await
+    }
+
+    /// Keeps the visit of a patient whom a doctor opened and nobody registered. What is searched
+    /// and fetched because of it is for that doctor.
+    pub async fn accept_opened(
+        &self,
+        visit: Registration,
+        doctor: Doctor,
+        caller: &str,
+        now: Time,
+    ) -> Result<Registered, LedgerError> {
+        let awaited = self.prefetch.awaits(&visit);
+        // It came by no registration: there is no body to replay.
+        let (body, caller, reader) =
+            (Some(Bytes::from_static(b"{}")), caller.to_owned(), Some(doctor));
+        let arriving = Arriving { body, onward: Vec::new(), awaited, caller, reader };
+        self.keep(visit, arriving, now).await
+    }
+
+    async fn keep(
+        &self,
+        registration: Registration,
+        arriving: Arriving,
+        now: Time,
+    ) -> Result<Registered, LedgerError> {
+        let order = self.order(&registration, now);
+        let registered = self.ledger.register(registration, arriving, order, now).await?;
         if registered.state == PlanState::Searching {
             self.prefetch.wake();
         }

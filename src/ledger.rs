@@ -29,6 +29,7 @@ mod ordered;
 mod plans;
 mod pushed;
 mod queue;
+mod readers;
 mod registrations;
 mod schema;
 mod sessions;

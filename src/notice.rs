@@ -12,7 +12,6 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bytes::Bytes;
 use forepost_cache::{Cache, Uid};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::watch;
@@ -23,8 +22,9 @@ use crate::intake::{Intake, ORDER};
 use crate::ledger::{LedgerError, NewNotice, Notice, Session, StudyShown};
 use crate::limits::{NOTICES_KEEP_MS, NOTICES_PRUNE_MS, STREAMS_MAX, STREAMS_OF_SESSION_MAX};
 use crate::mapping;
-use crate::model::{Department, FetchState, NoticeKind, Standard, Time};
+use crate::model::{Department, Doctor, FetchState, NoticeKind, Standard, Time};
 use crate::prefetch::{age_days, is_same_examination};
+use crate::seal::sm2;
 
 /// What the HIS's call comes to.
 pub struct Notices {
@@ -131,7 +131,11 @@ impl Notices {
             count("no window");
             return Ok(());
         };
-        let doctor = &latest.doctor;
+        let said = self.doctor(&latest.doctor, record, caller).await;
+        let mut doctor = latest.doctor.clone();
+        if doctor.complete(&said) {
+            ledger.complete_doctor(said, now).await?;
+        }
         let department =
             Department { code: doctor.department_code.clone(), name: doctor.department.clone() };
         let of = department.clone();
@@ -142,9 +146,7 @@ impl Notices {
         let grace_ms = self.intake.prefetch.grace_ms();
         let mut plans = ledger.plans_of(hospital, &visit.identifiers, grace_ms, now)?;
         if plans.is_empty() {
-            // It came by no registration: there is no body to replay.
-            let body = Bytes::from_static(b"{}");
-            plans.push(self.intake.accept(visit, body, Vec::new(), caller, now).await?.id);
+            plans.push(self.intake.accept_opened(visit, doctor, caller, now).await?.id);
         }
         let windows: Vec<Session> = sessions.into_iter().filter(|one| one.is_open).collect();
         let window = choose(&windows, text("clientIp"), text("mac"));
@@ -169,6 +171,19 @@ impl Notices {
             self.ring(one.id);
         }
         Ok(())
+    }
+
+    /// The doctor of a session as the call names him: type, code and number, which it must tell
+    /// and a login need not (imaging cloud's document, 3.1, 3.2).
+    async fn doctor(&self, of: &Doctor, record: &Record, caller: &str) -> Doctor {
+        let text = |name: &str| record.text(name).unwrap_or_default().to_owned();
+        let mut id_number = text("doctorIdCardNo");
+        if sm2::looks_encrypted(&id_number) {
+            let opened = self.intake.sm2.open(Some(caller), &id_number).await;
+            id_number = opened.unwrap_or_default();
+        }
+        let (kind, code) = (text("doctorType"), text("doctorCode"));
+        Doctor { kind, code, id_number, ..of.clone() }
     }
 
     /// Tells windows of what is found later, and forgets what is old, for as long as it is polled.
@@ -261,8 +276,15 @@ impl Notices {
     }
 
     /// Has a study of a notice fetched at once, for a doctor who asks for it.
-    pub async fn fetch(&self, notice: i64, study: &Uid, now: Time) -> Result<(), Fault> {
-        self.intake.ledger.want_of_notice(notice, study.as_str().to_owned(), now).await?;
+    pub async fn fetch(
+        &self,
+        doctor: &Doctor,
+        notice: i64,
+        study: &Uid,
+        now: Time,
+    ) -> Result<(), Fault> {
+        let (doctor, uid) = (doctor.clone(), study.as_str().to_owned());
+        self.intake.ledger.want_of_notice(doctor, notice, uid, now).await?;
         self.intake.prefetch.open(study, None, true).await.map(|_| ())
     }
 

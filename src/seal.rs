@@ -152,6 +152,11 @@ impl Keys {
         self.lookup_text(&format!("link\0{link}"), study)
     }
 
+    /// The look-up hash of a doctor's type, national code and identity number.
+    pub fn doctor(&self, kind: &str, code: &str, number: &str) -> Lookup {
+        self.lookup_text(&format!("doctor\0{kind}\0{code}"), number)
+    }
+
     /// The hash by which a row of a hospital's view is known again; the same row of another view
     /// hashes differently.
     pub fn view_row(&self, view: &str, row: &[u8]) -> Lookup {

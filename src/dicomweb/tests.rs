@@ -733,8 +733,13 @@ async fn link(house: &House, number: &str, found: Vec<Considered>) {
     let order =
         PlanOrder { urgent: false, due_at: NOW, searchable: true, cancelled: false, over: false };
     let registration = registration(number, number);
-    let arriving =
-        Arriving { body: None, onward: Vec::new(), awaited: Vec::new(), caller: "his".into() };
+    let arriving = Arriving {
+        body: None,
+        onward: Vec::new(),
+        awaited: Vec::new(),
+        caller: "his".into(),
+        reader: None,
+    };
     let registered = house.ledger.register(registration.clone(), arriving, order, NOW);
     let id = registered.await.unwrap().id;
     let ends = vec![("cloud".to_owned(), SearchEnd::Answered)];

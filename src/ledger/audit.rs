@@ -2,7 +2,9 @@
 
 use rusqlite::{Connection, params};
 
-use super::{Ledger, LedgerError};
+use super::sessions::{Session, who};
+use super::writer::Writing;
+use super::{Ledger, LedgerError, readers};
 use crate::model::Time;
 
 /// What was decided, where its kind does not say it all.
@@ -63,6 +65,8 @@ pub struct Deed {
     pub delivery: Option<i64>,
     /// What was decided, where `what` does not say it all; names no patient.
     pub detail: String,
+    /// The doctor's `doctorType` and `doctorCode`, where a doctor did it and they are known.
+    pub doctor: Option<(String, String)>,
 }
 
 /// Which deeds are asked for.
@@ -83,21 +87,26 @@ impl Ledger {
     pub fn deeds(&self, wanted: &Deeds) -> Result<Vec<Deed>, LedgerError> {
         self.read(|connection| {
             let mut statement = connection.prepare_cached(
-                "SELECT at, who, what, study, plan, delivery, detail FROM (
+                "SELECT at, who, what, study, plan, delivery, detail, reader FROM (
                    SELECT at, caller AS who, kind AS what, study, NULL AS plan, NULL AS delivery,
-                       '' AS detail
+                       '' AS detail, NULL AS reader
                      FROM access
-                   UNION ALL SELECT at, caller, kind, study, registration, NULL, detail FROM audit
+                   UNION ALL SELECT at, caller, kind, study, registration, NULL, detail, reader
+                     FROM audit
                    UNION ALL SELECT at, coalesce(json_extract(detail, '$.by'), ''),
-                       coalesce(json_extract(detail, '$.decision'), ''), NULL, NULL, delivery, ''
+                       coalesce(json_extract(detail, '$.decision'), ''), NULL, NULL, delivery,
+                       '', NULL
                      FROM evidence WHERE event = 'decided' AND json_valid(detail))
                  WHERE at >= ?1 AND (?2 IS NULL OR study = ?2) AND (?3 IS NULL OR who = ?3)
                  ORDER BY at DESC LIMIT ?4",
             )?;
             let limit = wanted.limit as i64;
             let wanted = params![wanted.since.0, wanted.study, wanted.who, limit];
-            let rows = statement.query_map(wanted, |row| {
-                Ok(Deed {
+            let mut rows = statement.query(wanted)?;
+            let mut deeds = Vec::new();
+            while let Some(row) = rows.next()? {
+                let doctor = readers::load(connection, self.keys(), row.get(7)?)?;
+                deeds.push(Deed {
                     at: Time(row.get(0)?),
                     who: row.get(1)?,
                     what: row.get(2)?,
@@ -105,9 +114,10 @@ impl Ledger {
                     plan: row.get(4)?,
                     delivery: row.get(5)?,
                     detail: row.get(6)?,
-                })
-            })?;
-            Ok(rows.collect::<Result<_, _>>()?)
+                    doctor: doctor.map(|doctor| (doctor.kind, doctor.code)),
+                });
+            }
+            Ok(deeds)
         })
     }
 
@@ -146,6 +156,27 @@ pub(super) fn record(
             "INSERT INTO audit(at, kind, caller, registration, study) VALUES(?1, ?2, ?3, ?4, ?5)",
         )?
         .execute(params![now.0, kind, caller, registration, study])?;
+    Ok(())
+}
+
+/// What a doctor did. The row says which doctor it was, for the session is forgotten one day.
+pub(super) fn record_reading(
+    writing: &Writing<'_>,
+    kind: &str,
+    session: &Session,
+    registration: Option<i64>,
+    study: Option<&str>,
+    now: Time,
+) -> Result<(), LedgerError> {
+    let reader = readers::note(writing, &session.doctor)?;
+    let who = who(&session.doctor.user, session.id);
+    writing
+        .connection
+        .prepare_cached(
+            "INSERT INTO audit(at, kind, caller, registration, study, reader)
+             VALUES(?1, ?2, ?3, ?4, ?5, ?6)",
+        )?
+        .execute(params![now.0, kind, who, registration, study, reader])?;
     Ok(())
 }
 

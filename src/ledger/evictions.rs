@@ -117,8 +117,9 @@ pub(super) fn lose(
     }
     connection
         .prepare_cached(
-            "UPDATE fetch SET state = 'waiting', have = ?2, next_at = ?3, attempts = 0,
-               ended_at = NULL WHERE study = ?1",
+            "UPDATE fetch SET reader = CASE WHEN state = 'waiting' THEN reader END,
+               state = 'waiting', have = ?2, next_at = ?3, attempts = 0, ended_at = NULL
+             WHERE study = ?1",
         )?
         .execute(params![study, have, now.0])?;
     refresh_choosers(connection, study, now)
@@ -133,7 +134,7 @@ fn take_back(
 ) -> Result<(), LedgerError> {
     connection
         .prepare_cached(
-            "UPDATE fetch SET state = 'evicted', have = ?2, ended_at = ?3
+            "UPDATE fetch SET state = 'evicted', have = ?2, ended_at = ?3, reader = NULL
              WHERE study = ?1 AND state NOT IN ('apart', 'waiting')",
         )?
         .execute(params![study, have, now.0])?;

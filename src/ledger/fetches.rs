@@ -3,9 +3,9 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::plans::{Considered, Settled, ids, refresh};
-use super::{Ledger, LedgerError, evictions, registrations};
+use super::{Ledger, LedgerError, evictions, readers, registrations};
 use crate::limits::OPENED_KEEP_MS;
-use crate::model::{FetchState, Link, Person, Place, Time};
+use crate::model::{Doctor, FetchState, Link, Person, Place, Time};
 
 /// What a viewer opens, and in which order the sources' fetches are looked through. `source` is
 /// the first place's, so that a source that is busy hides no other's.
@@ -41,6 +41,8 @@ pub struct ClaimedFetch {
     pub expected: Option<u32>,
     /// The registrations that want it; none where a viewer alone opened it.
     pub wants: Vec<Want>,
+    /// The doctor for whom it is, where it is for one. Personal.
+    pub reader: Option<Doctor>,
 }
 
 impl ClaimedFetch {
@@ -116,7 +118,7 @@ impl Ledger {
     ) -> Result<Vec<ClaimedFetch>, LedgerError> {
         let busy = serde_json::Value::from(busy).to_string();
         self.read(|connection| {
-            let sql = "SELECT study, urgent, attempts, expected FROM fetch
+            let sql = "SELECT study, urgent, attempts, expected, reader FROM fetch
                  WHERE state = 'waiting' AND next_at <= ?1
                    AND coalesce(source, '') NOT IN (SELECT value FROM json_each(?2))
                  ORDER BY urgent DESC, due_at";
@@ -133,7 +135,7 @@ impl Ledger {
         claimed: &dyn Fn(&str) -> bool,
     ) -> Result<Vec<ClaimedFetch>, LedgerError> {
         self.read(|connection| {
-            let sql = "SELECT study, urgent, attempts, expected FROM fetch
+            let sql = "SELECT study, urgent, attempts, expected, reader FROM fetch
                  WHERE state = 'waiting' AND opened_at IS NOT NULL AND next_at <= ?1
                  ORDER BY opened_at";
             self.due(connection, sql, params![now.0], limit, claimed)
@@ -163,6 +165,7 @@ impl Ledger {
                 urgent: row.get(1)?,
                 attempts: row.get(2)?,
                 expected: row.get(3)?,
+                reader: readers::load(connection, self.keys(), row.get(4)?)?,
             });
             if due.len() >= limit {
                 break;
@@ -343,9 +346,10 @@ pub(super) fn want_study(
 ) -> Result<(), LedgerError> {
     connection
         .prepare_cached(
-            "INSERT INTO fetch(study, state, urgent, due_at, next_at, expected)
-             SELECT ?1, 'waiting', urgent, due_at, ?3, ?4 FROM plan WHERE registration = ?2
+            "INSERT INTO fetch(study, state, urgent, due_at, next_at, expected, reader)
+             SELECT ?1, 'waiting', urgent, due_at, ?3, ?4, reader FROM plan WHERE registration = ?2
              ON CONFLICT(study) DO UPDATE SET
+               reader = CASE WHEN state IN ('here', 'waiting') THEN reader ELSE excluded.reader END,
                state = CASE WHEN state IN ('here', 'waiting') THEN state ELSE 'waiting' END,
                next_at = CASE WHEN state IN ('here', 'waiting') THEN next_at ELSE ?3 END,
                expected = coalesce(expected, excluded.expected)",
@@ -353,6 +357,20 @@ pub(super) fn want_study(
         .execute(params![study, registration, now.0, instances])?;
     note_source(connection, study)?;
     reorder(connection, study, now)
+}
+
+/// For whom a study is fetched that somebody is about to open.
+pub(super) fn wait_for(
+    connection: &Connection,
+    study: &str,
+    reader: Option<i64>,
+) -> Result<(), LedgerError> {
+    connection
+        .prepare_cached(
+            "UPDATE fetch SET reader = ?2 WHERE study = ?1 AND state NOT IN ('here', 'apart')",
+        )?
+        .execute(params![study, reader])?;
+    Ok(())
 }
 
 /// Keeps where a study can be had, best first, also one that is not chosen: it may be when more is
@@ -450,7 +468,7 @@ pub(super) fn reorder(connection: &Connection, study: &str, now: Time) -> Result
             .execute(params![study, urgent, due_at, now.0])?,
         _ => connection
             .prepare_cached(
-                "UPDATE fetch SET state = 'dropped', ended_at = ?2
+                "UPDATE fetch SET state = 'dropped', ended_at = ?2, reader = NULL
                  WHERE study = ?1 AND state = 'waiting' AND opened_at IS NULL",
             )?
             .execute(params![study, now.0])?,
@@ -500,6 +518,7 @@ fn write_end(
                disk_full = ?7, attempts = attempts + 1,
                expected = CASE WHEN ?2 = 'here' THEN ?3 ELSE expected END,
                ended_at = CASE WHEN ?2 = 'waiting' THEN NULL ELSE ?8 END,
+               reader = CASE WHEN ?2 = 'waiting' THEN reader END,
                opened_at = CASE WHEN ?2 = 'waiting' AND opened_at > ?9 THEN opened_at END
              WHERE study = ?1",
         )?

@@ -10,14 +10,14 @@ use super::departments::COUNTING;
 use super::plans::ids;
 use super::writer::Writing;
 use super::{
-    FetchShown, Ledger, LedgerError, StudyShown, audit, fetches, ordered, sessions, stored,
+    FetchShown, Ledger, LedgerError, StudyShown, audit, fetches, ordered, readers, sessions, stored,
 };
 use crate::limits::{
     NOTICE_PLANS_MAX, NOTICE_REPEAT_MS, NOTICE_STUDIES_MAX, NOTICES_PRUNED_MAX, NOTICES_SHOWN_MAX,
 };
 use crate::model::{
-    Department, FetchState, Identifier, NoticeKind, NoticeUse, Standard, StudyOutcome, Time,
-    UtcOffset,
+    Department, Doctor, FetchState, Identifier, NoticeKind, NoticeUse, Standard, StudyOutcome,
+    Time, UtcOffset,
 };
 
 pub(super) const TABLES: &str = "
@@ -187,10 +187,10 @@ impl Ledger {
         (reason, study): (String, Option<String>),
         now: Time,
     ) -> Result<(), LedgerError> {
-        let who = sessions::who(&session.doctor.user, session.id);
+        let session = session.clone();
         self.commit_first(move |writing| {
             write_use(writing, notice, what, &reason, now)?;
-            record(writing, notice, what.name(), &who, study.as_deref(), now)
+            record(writing, notice, what.name(), &session, study.as_deref(), now)
         })
         .await
     }
@@ -230,8 +230,7 @@ impl Ledger {
             };
             let id = write(writing, &own, now)?;
             write_use(writing, id, NoticeUse::GlassBroken, &reason, now)?;
-            let who = sessions::who(&doctor.user, session.id);
-            record(writing, id, NoticeUse::GlassBroken.name(), &who, None, now)?;
+            record(writing, id, NoticeUse::GlassBroken.name(), &session, None, now)?;
             Ok(Some(id))
         })
         .await
@@ -320,9 +319,11 @@ impl Ledger {
     }
 
     /// A doctor wants a study of a notice now: its plans choose it, so that what arrives is held
-    /// against the patient like every chosen study.
+    /// against the patient like every chosen study. Sources that ask are told who wants it; of two
+    /// doctors who want the same, it is the last one.
     pub async fn want_of_notice(
         &self,
+        doctor: Doctor,
         notice: i64,
         study: String,
         now: Time,
@@ -340,7 +341,8 @@ impl Ledger {
             for plan in plans {
                 fetches::want_study(connection, plan, &study, None, now)?;
             }
-            Ok(())
+            let reader = readers::note(writing, &doctor)?;
+            fetches::wait_for(connection, &study, reader)
         })
         .await
     }
@@ -528,9 +530,11 @@ impl Ledger {
         (deed, study): (&'static str, Option<String>),
         now: Time,
     ) -> Result<(), LedgerError> {
-        let who = sessions::who(&session.doctor.user, session.id);
-        self.commit_first(move |writing| record(writing, notice, deed, &who, study.as_deref(), now))
-            .await
+        let session = session.clone();
+        self.commit_first(move |writing| {
+            record(writing, notice, deed, &session, study.as_deref(), now)
+        })
+        .await
     }
 }
 
@@ -642,17 +646,16 @@ fn record(
     writing: &Writing<'_>,
     notice: i64,
     deed: &str,
-    who: &str,
+    session: &sessions::Session,
     study: Option<&str>,
     now: Time,
 ) -> Result<(), LedgerError> {
-    let connection = writing.connection;
-    let plans = plans_in(connection, notice)?;
+    let plans = plans_in(writing.connection, notice)?;
     if plans.is_empty() {
-        return audit::record(connection, deed, who, None, study, now);
+        return audit::record_reading(writing, deed, session, None, study, now);
     }
     for plan in plans {
-        audit::record(connection, deed, who, Some(plan), study, now)?;
+        audit::record_reading(writing, deed, session, Some(plan), study, now)?;
     }
     Ok(())
 }

@@ -5,10 +5,12 @@ use std::collections::{HashMap, HashSet};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::writer::Writing;
-use super::{Ledger, LedgerError, Ordered, fetches, ordered, pushed, registrations, stored};
+use super::{
+    Ledger, LedgerError, Ordered, fetches, ordered, pushed, readers, registrations, stored,
+};
 use crate::limits::ATTEMPTS_BEFORE_CAUSE;
 use crate::model::{
-    Cause, FetchState, FoundStudy, Link, Place, PlanState, Registration, StudyOutcome, Time,
+    Cause, Doctor, FetchState, FoundStudy, Link, Place, PlanState, Registration, StudyOutcome, Time,
 };
 
 /// Why a study was considered, in the doctors' language.
@@ -31,6 +33,8 @@ pub struct ClaimedPlan {
     pub chosen: HashSet<String>,
     /// Of these, those that are here or were tried to bring.
     pub begun: HashSet<String>,
+    /// The doctor whose opening of the patient made the plan, where one did. Personal.
+    pub reader: Option<Doctor>,
 }
 
 /// What one source said to one search.
@@ -347,7 +351,11 @@ impl Ledger {
             }
             found.push((shown.study, places));
         }
-        Ok(ClaimedPlan { id, registration, unanswered, answered, found, chosen, begun })
+        let reader: Option<i64> = connection
+            .prepare_cached("SELECT reader FROM plan WHERE registration = ?1")?
+            .query_row([id], |row| row.get(0))?;
+        let reader = readers::load(connection, self.keys(), reader)?;
+        Ok(ClaimedPlan { id, registration, unanswered, answered, found, chosen, begun, reader })
     }
 
     pub(super) fn studies_shown(

@@ -4,10 +4,10 @@ use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::writer::Writing;
-use super::{Awaited, Ledger, LedgerError, audit, deliveries, fetches, pushed, stored};
+use super::{Awaited, Ledger, LedgerError, audit, deliveries, fetches, pushed, readers, stored};
 use crate::limits::TAKE_UP_PAGE;
 use crate::model::{
-    Cause, Identifier, Link, NewDelivery, PlanOrder, PlanState, Registration, Time,
+    Cause, Doctor, Identifier, Link, NewDelivery, PlanOrder, PlanState, Registration, Time,
 };
 use crate::seal::Lookup;
 
@@ -32,6 +32,8 @@ pub struct Arriving {
     pub awaited: Vec<Awaited>,
     /// Who sent it.
     pub caller: String,
+    /// The doctor who opened the patient, where no registration came. Personal.
+    pub reader: Option<Doctor>,
 }
 
 /// A registration whose plan waits for an identifier that somebody can read.
@@ -80,7 +82,8 @@ impl Ledger {
         now: Time,
     ) -> Result<Option<Registered>, LedgerError> {
         let Waiting { registration, sealed, .. } = waiting;
-        let arriving = Arriving { body: None, onward: Vec::new(), awaited, caller };
+        let reader = None;
+        let arriving = Arriving { body: None, onward: Vec::new(), awaited, caller, reader };
         self.keep(registration, arriving, order, Some(sealed), now).await
     }
 
@@ -116,6 +119,9 @@ impl Ledger {
             // pushed before is found by the plan's search.
             pushed::write_awaited(writing, id, &arriving.awaited)?;
             let state = write_plan(writing.connection, id, &order, same_patient, now)?;
+            if unchanged.is_none() && (found.is_some() || arriving.reader.is_some()) {
+                write_reader(writing, id, arriving.reader.as_ref())?;
+            }
             let caller = arriving.caller.as_str();
             audit::record(writing.connection, "registration", caller, Some(id), None, now)?;
             for delivery in &arriving.onward {
@@ -218,6 +224,20 @@ fn is_same_patient(
     };
     let before = stored::registration_from(&opened)?;
     Ok(before.person == registration.person && before.identifiers == registration.identifiers)
+}
+
+/// For whom a plan is searched: a doctor who opened the patient, until a registration comes.
+fn write_reader(
+    writing: &Writing<'_>,
+    plan: i64,
+    reader: Option<&Doctor>,
+) -> Result<(), LedgerError> {
+    let reader = reader.map(|doctor| readers::note(writing, doctor)).transpose()?.flatten();
+    writing
+        .connection
+        .prepare_cached("UPDATE plan SET reader = ?2 WHERE registration = ?1")?
+        .execute(params![plan, reader])?;
+    Ok(())
 }
 
 /// A row of `registration` before it is sealed.

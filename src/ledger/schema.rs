@@ -28,6 +28,7 @@ const MIGRATIONS: &[&[&str]] = &[
     &[super::sessions::TABLES, super::notices::TABLES],
     &[super::plans::IN_CHINESE, super::links::TABLES],
     &[super::departments::MIGRATION, super::audit::DETAIL],
+    &[super::readers::MIGRATION],
 ];
 
 /// The oldest version whose programs read what this one writes.

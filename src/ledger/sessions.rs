@@ -7,6 +7,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
+use super::plans::ids;
 use super::writer::Writing;
 use super::{Ledger, LedgerError, audit, stored};
 use crate::limits::{CODE_MS, SESSION_MS_MAX, SESSIONS_OF_USER_MAX};
@@ -195,6 +196,31 @@ impl Ledger {
         })
     }
 
+    /// The sessions of the doctor's account learn what their login left out of type, code and
+    /// number.
+    pub async fn complete_doctor(&self, doctor: Doctor, now: Time) -> Result<(), LedgerError> {
+        self.commit_first(move |writing| {
+            let Writing { connection, keys, .. } = writing;
+            let of = ids(
+                connection,
+                "SELECT id FROM session WHERE hospital = ?1 AND user = ?2 AND ended_at IS NULL
+                   AND began_at >= ?3",
+                params![doctor.hospital, doctor.user, now.0 - SESSION_MS_MAX],
+            )?;
+            for id in of {
+                let mut known = load(connection, keys, id)?.doctor;
+                if known.complete(&doctor) {
+                    let sealed = keys.seal("session.sealed", id, &stored::doctor_bytes(&known));
+                    connection
+                        .prepare_cached("UPDATE session SET sealed = ?2 WHERE id = ?1")?
+                        .execute(params![id, sealed])?;
+                }
+            }
+            Ok(())
+        })
+        .await
+    }
+
     /// The HIS says that a doctor logged out, from `address`: the sessions whose windows were
     /// opened there end; where none was, all of the account. Returns them.
     pub async fn log_out(
@@ -308,7 +334,7 @@ fn make_room(connection: &Connection, doctor: &Doctor, now: Time) -> Result<(), 
     Ok(())
 }
 
-/// Who did it is the account with the number of its session, which holds name and number.
+/// Who did it is the account with the number of its session.
 fn record(
     writing: &Writing<'_>,
     kind: &str,

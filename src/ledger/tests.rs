@@ -1,6 +1,7 @@
 mod deliveries;
 mod departments;
 mod notices;
+mod readers;
 
 use super::*;
 use crate::model::{
@@ -47,7 +48,13 @@ fn order() -> PlanOrder {
 
 async fn register(ledger: &Ledger, visit: &str, name: &str, order: PlanOrder) -> Registered {
     let body = Some(format!("{{\"patientName\":\"{name}\"}}").into());
-    let arriving = Arriving { body, onward: Vec::new(), awaited: Vec::new(), caller: "his".into() };
+    let arriving = Arriving {
+        body,
+        onward: Vec::new(),
+        awaited: Vec::new(),
+        caller: "his".into(),
+        reader: None,
+    };
     ledger.register(registration(visit, name), arriving, order, NOW).await.unwrap()
 }
 
@@ -400,8 +407,13 @@ async fn a_closed_ledger_says_so() {
     let folder = tempfile::tempdir().unwrap();
     let ledger = open(folder.path());
     ledger.close();
-    let arriving =
-        Arriving { body: None, onward: Vec::new(), awaited: Vec::new(), caller: "his".into() };
+    let arriving = Arriving {
+        body: None,
+        onward: Vec::new(),
+        awaited: Vec::new(),
+        caller: "his".into(),
+        reader: None,
+    };
     let late = ledger.register(registration("v", "王"), arriving, order(), NOW).await;
     assert!(matches!(late, Err(LedgerError::Closed)));
 }

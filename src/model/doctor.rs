@@ -22,6 +22,23 @@ pub struct Doctor {
     pub id_number: String,
 }
 
+impl Doctor {
+    /// Takes from the other what is not known here of type, code and number. Whether something was
+    /// taken.
+    pub fn complete(&mut self, other: &Doctor) -> bool {
+        let own = [&mut self.kind, &mut self.code, &mut self.id_number];
+        let theirs = [&other.kind, &other.code, &other.id_number];
+        let mut taken = false;
+        for (own, theirs) in own.into_iter().zip(theirs) {
+            if own.is_empty() && !theirs.is_empty() {
+                own.clone_from(theirs);
+                taken = true;
+            }
+        }
+        taken
+    }
+}
+
 impl std::fmt::Debug for Doctor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Doctor({}, …)", self.hospital)

@@ -145,7 +145,11 @@ fn about(deed: &Deed) -> String {
     let study = deed.study.as_ref().map(|uid| format!("study {uid}"));
     let plan = deed.plan.map(|number| format!("plan {number}"));
     let delivery = deed.delivery.map(|number| format!("delivery {number}"));
-    study.or(plan).or(delivery).unwrap_or_else(|| deed.detail.clone())
+    let about = study.or(plan).or(delivery).unwrap_or_else(|| deed.detail.clone());
+    match &deed.doctor {
+        Some((kind, code)) => format!("{about}  by doctor {code}, type {kind}"),
+        None => about,
+    }
 }
 
 fn deed_json(deed: &Deed) -> Value {
@@ -157,6 +161,8 @@ fn deed_json(deed: &Deed) -> Value {
         "plan": deed.plan,
         "delivery": deed.delivery,
         "detail": deed.detail,
+        "doctor_type": deed.doctor.as_ref().map(|(kind, _)| kind),
+        "doctor_code": deed.doctor.as_ref().map(|(_, code)| code),
     })
 }
 

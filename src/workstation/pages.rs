@@ -365,7 +365,7 @@ pub(super) async fn fetch(
         let wanted = Some(uid.as_str().to_owned());
         let now = (workstations.clock)();
         workstations.ledger.note_deed(&session, notice, ("study wanted", wanted), now).await?;
-        if let Err(fault) = workstations.notices.fetch(notice, &uid, now).await {
+        if let Err(fault) = workstations.notices.fetch(&session.doctor, notice, &uid, now).await {
             log::error!(study = uid.as_str(); "a doctor's fetch: {fault}");
         }
         Ok::<_, Refusal>(format!("/workstation/patient/{notice}"))

@@ -11,7 +11,7 @@ pub(super) fn doctor(user: &str) -> Doctor {
     Doctor { hospital, user, name, department, department_code, kind, code, id_number }
 }
 
-async fn window(ledger: &Ledger, user: &str, secret: u8, now: Time) -> Session {
+pub(super) async fn window(ledger: &Ledger, user: &str, secret: u8, now: Time) -> Session {
     let (code, window) = ([secret; 32], [secret + 100; 32]);
     ledger.begin_session(doctor(user), code, String::new(), now).await.unwrap();
     let opened = ledger.open_window(code, window, None, "192.0.2.1".into(), now).await.unwrap();
