@@ -43,7 +43,7 @@ use crate::limits::{
     FETCHES_ALL_MAX, FETCHES_MAX, OPENED_FETCHES_MAX, PLANS_MOVED_MAX, RETRY_MS_MAX, RETRY_MS_MIN,
     SEARCHES_MAX,
 };
-use crate::model::{Registration, Time, UtcOffset};
+use crate::model::{Doctor, Registration, Time, UtcOffset};
 use choice::Rules;
 use eviction::Marks;
 
@@ -304,6 +304,12 @@ impl Prefetch {
     fn source(&self, name: &str) -> Option<&Arc<dyn Source>> {
         self.parts.sources.iter().find(|source| source.name() == name)
     }
+}
+
+/// A source, as it is asked for a doctor where there is one.
+fn asked_for(source: &Arc<dyn Source>, reader: Option<&Doctor>) -> Arc<dyn Source> {
+    let named = reader.and_then(|doctor| source.for_reader(doctor));
+    named.unwrap_or_else(|| Arc::clone(source))
 }
 
 /// The fault of a source that rests.

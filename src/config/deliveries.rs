@@ -97,7 +97,7 @@ fn destination(mut section: Section<'_>, offset: UtcOffset) -> DestinationOption
     options.authorities_pem = section.files("ca_files");
     options.client_certificate = take_client_certificate(&mut section);
     options.login = login(&mut section, &options, offset);
-    options.seal = section.section_if("sm2").and_then(seal);
+    options.seal = section.section_if("sm2").and_then(take_seal);
     if let Some(seconds) = section.number("connect_seconds", 1, 3_600) {
         options.connect_wait = Duration::from_secs(seconds as u64);
     }
@@ -180,8 +180,8 @@ fn token(
     Some(Login::Token(header, Box::new(taken)))
 }
 
-/// `[destination.sm2]`: identity numbers are encrypted to the destination on their way out.
-fn seal(mut section: Section<'_>) -> Option<Seal> {
+/// `[destination.sm2]`, `[source.sm2]`: identity numbers are encrypted to it on their way out.
+pub(super) fn take_seal(mut section: Section<'_>) -> Option<Seal> {
     let text = section.path("public_key").and_then(|path| std::fs::read_to_string(path).ok());
     let key = text.and_then(|text| Sm2PublicKey::from_text(text.trim()).ok());
     if key.is_none() {

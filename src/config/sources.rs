@@ -3,6 +3,7 @@
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::time::Duration;
 
+use super::deliveries::take_seal;
 use super::section::Section;
 use crate::dicom::AeTitle;
 use crate::http::Caller;
@@ -10,7 +11,8 @@ use crate::model::IdentifierKind;
 use crate::prefetch::{PatientKey, Transform};
 use crate::storage::PushOptions;
 use crate::upstream::{
-    ClientCertificate, DicomwebOptions, DimseOptions, Host, OBJECT_BYTES_MAX, TlsOptions, Waits,
+    ClientCertificate, DicomwebOptions, DimseOptions, Host, OBJECT_BYTES_MAX, Seal, TlsOptions,
+    Waits,
 };
 
 /// A source, by how studies come from it.
@@ -47,6 +49,12 @@ const DICOMWEB_KEYS: [&str; 4] = ["url", "index", "header", "host"];
 /// Keys that only a DIMSE source has.
 const DIMSE_KEYS: [&str; 4] = ["address", "called_ae", "calling_ae", "tls"];
 
+/// Keys by which a source asks who reads. An association could say it only in its negotiation
+/// (PS3.7 D.3.3.7), and associations are kept for whoever comes next; who pushes is asked nothing.
+const READER_KEYS: [&str; 2] = ["reader", "sm2"];
+
+const READER_ELSEWHERE: &str = "only a source of `kind = \"dicomweb\"` can be told who reads";
+
 /// One section. Who pushes is one of the callers.
 pub(super) fn take(mut section: Section<'_>, callers: &[Caller]) -> SourceOptions {
     match section.text("kind").as_deref() {
@@ -57,9 +65,13 @@ pub(super) fn take(mut section: Section<'_>, callers: &[Caller]) -> SourceOption
         Some("dimse") => {
             let words = "goes with `kind = \"dicomweb\"`; here `address` and `called_ae` say where";
             section.foreign(&DICOMWEB_KEYS, words);
+            section.foreign(&READER_KEYS, READER_ELSEWHERE);
             SourceOptions::Dimse(take_dimse(section))
         }
-        Some("push") => SourceOptions::Push(take_push(section, callers)),
+        Some("push") => {
+            section.foreign(&READER_KEYS, READER_ELSEWHERE);
+            SourceOptions::Push(take_push(section, callers))
+        }
         Some(_) => {
             section.mistake("kind", "expected \"dicomweb\", \"dimse\" or \"push\"");
             SourceOptions::Dicomweb(take_dicomweb(section))
@@ -145,11 +157,14 @@ fn take_bytes_per_second(section: &mut Section<'_>) -> Option<NonZeroU64> {
 }
 
 fn take_dicomweb(mut section: Section<'_>) -> DicomwebOptions {
+    let reader = section.flag("reader").unwrap_or(false);
     let options = DicomwebOptions {
         name: take_name(&mut section),
         base_url: section.text("url").unwrap_or_else(|| section.missing("url")),
         index: section.flag("index").unwrap_or(false),
         patient_keys: take_patient_keys(&mut section),
+        reader,
+        seal: take_reader_seal(&mut section, reader),
         headers: section.secret_headers(),
         hosts: take_hosts(&mut section),
         authorities_pem: section.files("ca_files"),
@@ -161,6 +176,15 @@ fn take_dicomweb(mut section: Section<'_>) -> DicomwebOptions {
     };
     section.end();
     options
+}
+
+/// A key without the question would be a number that is thought to leave and does not.
+fn take_reader_seal(section: &mut Section<'_>, reader: bool) -> Option<Seal> {
+    let seal = section.section_if("sm2")?;
+    if !reader {
+        section.mistake("sm2", "goes with `reader = true`: nothing else leaves under it");
+    }
+    take_seal(seal)
 }
 
 fn take_hosts(section: &mut Section<'_>) -> Vec<Host> {
@@ -271,6 +295,15 @@ mod tests {
         }
         let all = parsed("url = \"http://a/\"\ncalled_ae = \"A\"").err().unwrap();
         assert!(all.contains("source[0].called_ae: goes with `kind = \"dimse\"`"), "{all}");
+        for kind in ["dimse\"\naddress = \"p:104\"\ncalled_ae = \"A", "push"] {
+            let all = parsed(&format!("kind = \"{kind}\"\nreader = true")).err().unwrap();
+            let words = "source[0].reader: only a source of `kind = \"dicomweb\"`";
+            assert!(all.contains(words), "{all}");
+        }
+        let all = parsed("url = \"http://a/\"\nsm2 = { public_key = \"/none\" }").err().unwrap();
+        for expected in ["source[0].sm2: goes with `reader = true`", "source[0].sm2.public_key: "] {
+            assert!(all.contains(expected), "{expected} in\n{all}");
+        }
         let all = parsed("kind = \"ftp\"\nurl = \"http://a/\"").err().unwrap();
         assert!(
             all.contains("source[0].kind: expected \"dicomweb\", \"dimse\" or \"push\""),

@@ -12,7 +12,7 @@ use super::open::{self, Fetching};
 use super::order::{Outline, SeriesOrder, fetch_order, put_first};
 use super::search::note_ready;
 use super::source::{Lane, Source};
-use super::{Prefetch, retry_at};
+use super::{Prefetch, asked_for, retry_at};
 use crate::breaker::Permit;
 use crate::fault::{Blame, Fault, Retry};
 use crate::ledger::{ClaimedFetch, FetchEnd, Judged};
@@ -154,6 +154,7 @@ impl Prefetch {
         let source = self.source(&place.source).ok_or_else(|| {
             Fault::ours("source", format!("{} is no longer configured", place.source))
         })?;
+        let source = &asked_for(source, fetch.reader.as_ref());
         let now = (self.parts.clock)();
         if let Permit::Rest(until) = self.permit(&place.source, now) {
             return Err(super::resting(until, now));

@@ -8,7 +8,7 @@ use forepost_cache::Uid;
 use tokio::task::JoinSet;
 
 use super::choice::{self, Standing};
-use super::{Prefetch, lock, retry_at};
+use super::{Prefetch, asked_for, lock, retry_at};
 use crate::breaker::Permit;
 use crate::fault::Fault;
 use crate::ledger::{ClaimedPlan, Considered, Ordered, SearchEnd};
@@ -151,7 +151,8 @@ impl Prefetch {
                 continue;
             }
             asked.silent.insert(name.clone());
-            let (source, registration) = (Arc::clone(source), Arc::clone(&registration));
+            let source = asked_for(source, plan.reader.as_ref());
+            let registration = Arc::clone(&registration);
             asked.requests.spawn(async move {
                 let answer = source.search(&registration, since).await;
                 (name, answer)

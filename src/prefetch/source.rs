@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
@@ -11,7 +12,8 @@ use tokio::sync::mpsc;
 use crate::fault::Fault;
 use crate::ledger::Awaited;
 use crate::model::{
-    FoundStudy, IdentifierKind, ListedInstance, ListedSeries, Listing, Place, Registration, Wanted,
+    Doctor, FoundStudy, IdentifierKind, ListedInstance, ListedSeries, Listing, Place, Registration,
+    Wanted,
 };
 
 /// What a source does, in a box because sources of several kinds stand in one list.
@@ -40,6 +42,12 @@ pub trait Source: Send + Sync {
     /// that is asked.
     fn awaits(&self, _: &Registration) -> Vec<Awaited> {
         Vec::new()
+    }
+
+    /// The same source, as it is asked in the name of who reads; `None` where it does not want to
+    /// know, or nothing is known that it may be told.
+    fn for_reader(&self, _: &Doctor) -> Option<Arc<dyn Source>> {
+        None
     }
 
     /// The series the place has of the study, with how many instances each has.

@@ -12,8 +12,10 @@
 
 use std::collections::HashSet;
 use std::hash::Hash;
+use std::sync::Arc;
 
 use forepost_cache::Uid;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use jiff::civil::Date;
 use log::warn;
 use reqwest::Url;
@@ -27,10 +29,11 @@ use super::limits::{
 };
 use super::options::{self, DicomwebOptions, OptionsError};
 use super::peer::{self, Answer, Ask, Peer};
+use super::platform::Seal;
 use crate::codec::multipart::{Event, MediaType, MultipartError, Reader};
 use crate::fault::Fault;
 use crate::model::{
-    FoundStudy, ListedInstance, ListedSeries, Listing, Place, Registration, Wanted,
+    Doctor, FoundStudy, ListedInstance, ListedSeries, Listing, Place, Registration, Wanted,
 };
 use crate::prefetch::{KnownAs, Lane, PatientKey, Source, Work};
 
@@ -39,7 +42,14 @@ const JSON: &str = "application/dicom+json, application/json;q=0.5";
 /// PS3.18 8.7.3.5.2: as stored, whatever the transfer syntax.
 const OBJECTS: &str = r#"multipart/related; type="application/dicom"; transfer-syntax=*"#;
 
+/// Headers by which a source is told who reads: the doctor's national code, its type, and the
+/// identity number under the source's SM2 key. Ours: no standard has any.
+const READER_CODE: HeaderName = HeaderName::from_static("x-reader-code");
+const READER_TYPE: HeaderName = HeaderName::from_static("x-reader-type");
+const READER_ID: HeaderName = HeaderName::from_static("x-reader-id");
+
 /// A DICOMweb server and the hosts that it may point to.
+#[derive(Clone)]
 pub struct DicomwebSource {
     name: String,
     base: Url,
@@ -47,7 +57,11 @@ pub struct DicomwebSource {
     patient_keys: Vec<PatientKey>,
     object_bytes_max: u64,
     search_wait: std::time::Duration,
-    peer: Peer,
+    peer: Arc<Peer>,
+    asks_reader: bool,
+    seal: Option<Seal>,
+    /// Who reads, where it is asked for somebody.
+    reader: Option<HeaderMap>,
 }
 
 impl DicomwebSource {
@@ -57,13 +71,43 @@ impl DicomwebSource {
         options::check(&options.patient_keys)?;
         Ok(DicomwebSource {
             name: options.name.clone(),
-            peer: Peer::new(options, &base)?,
+            peer: Arc::new(Peer::new(options, &base)?),
             base,
             index: options.index,
             patient_keys: options.patient_keys.clone(),
             object_bytes_max: options.object_bytes_max,
             search_wait: options.waits.search,
+            asks_reader: options.reader,
+            seal: options.seal.clone(),
+            reader: None,
         })
+    }
+
+    /// What the source is told of a doctor; what is not known is left out. Code and type in percent
+    /// signs, as far as they are not plain letters and digits.
+    fn headers_of(&self, doctor: &Doctor) -> HeaderMap {
+        let number = match &self.seal {
+            Some(seal) if !doctor.id_number.is_empty() => {
+                seal.text(&doctor.id_number).unwrap_or_else(|fault| {
+                    let source = self.name.as_str();
+                    log::error!(source; "who reads is told without the number: {fault}");
+                    String::new()
+                })
+            }
+            _ => String::new(),
+        };
+        let texts = [
+            (READER_CODE, encoded(&doctor.code)),
+            (READER_TYPE, encoded(&doctor.kind)),
+            (READER_ID, number),
+        ];
+        let told = texts.into_iter().filter(|(_, text)| !text.is_empty());
+        told.filter_map(|(name, text)| {
+            let mut value = HeaderValue::from_str(&text).ok()?;
+            value.set_sensitive(true);
+            Some((name, value))
+        })
+        .collect()
     }
 
     async fn search_now(
@@ -206,7 +250,8 @@ impl DicomwebSource {
         let deadline = Instant::now() + self.search_wait;
         let (mut rows, mut seen, mut offset) = (Vec::new(), HashSet::new(), 0);
         for _ in 0..pages.pages_max {
-            let mut answer = self.peer.ask(pages.ask(offset, deadline)).await?;
+            let ask = Ask { reader: self.reader.as_ref(), ..pages.ask(offset, deadline) };
+            let mut answer = self.peer.ask(ask).await?;
             let page = page(&mut answer, &read).await;
             let warned = answer.warns_of_more();
             let page = answer.close(page)?;
@@ -249,8 +294,9 @@ impl DicomwebSource {
             ),
         };
         let _permit = self.peer.permit().await;
-        let accept = OBJECTS;
-        let ask = Ask { step: "retrieve", url, shape, study: Some(study), accept, deadline: None };
+        let (step, accept, study) = ("retrieve", OBJECTS, Some(study));
+        let reader = self.reader.as_ref();
+        let ask = Ask { step, url, shape, study, accept, reader, deadline: None };
         let mut answer = self.peer.ask(ask).await?;
         let result = self.objects(&mut answer, lane).await;
         answer.close(result)
@@ -310,6 +356,14 @@ impl Source for DicomwebSource {
         options::patient(&self.patient_keys, registration).is_some()
     }
 
+    fn for_reader(&self, doctor: &Doctor) -> Option<Arc<dyn Source>> {
+        let headers = self.asks_reader.then(|| self.headers_of(doctor))?;
+        if headers.is_empty() {
+            return None;
+        }
+        Some(Arc::new(DicomwebSource { reader: Some(headers), ..self.clone() }))
+    }
+
     fn series<'a>(&'a self, place: &'a Place, study: &'a Uid) -> Work<'a, Vec<ListedSeries>> {
         Box::pin(self.series_now(place, study))
     }
@@ -355,7 +409,7 @@ impl<'a> Pages<'a> {
         url.set_query(Some(&format!("{own}{query}&limit={limit}&offset={offset}")));
         let deadline = Some(deadline);
         let (step, shape, study) = (self.step, self.shape, self.study);
-        Ask { step, url, shape, study, accept: JSON, deadline }
+        Ask { step, url, shape, study, accept: JSON, reader: None, deadline }
     }
 }
 

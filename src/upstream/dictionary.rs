@@ -81,6 +81,7 @@ impl DictionarySource {
             shape: self.path,
             study: None,
             accept: "application/json",
+            reader: None,
             deadline: Some(Instant::now() + self.options.waits.search),
         };
         let mut answer = self.peer.ask(ask).await?;
@@ -137,6 +138,8 @@ fn peer_options(options: &DictionaryOptions) -> DicomwebOptions {
         base_url: options.base_url.clone(),
         index: false,
         patient_keys: Vec::new(),
+        reader: false,
+        seal: None,
         headers: options.headers.clone(),
         hosts: Vec::new(),
         authorities_pem: options.authorities_pem.clone(),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use super::limits::{CONNECT_WAIT, HEAD_WAIT, IDLE_WAIT, SEARCH_WAIT};
+use super::platform::Seal;
 use crate::dicom::AeTitle;
 use crate::model::Registration;
 use crate::prefetch::{KnownAs, PatientKey};
@@ -23,6 +24,10 @@ pub struct DicomwebOptions {
     pub index: bool,
     /// The numbers by which it knows patients. The first one that a registration has is asked for.
     pub patient_keys: Vec<PatientKey>,
+    /// Whether it asks who reads: what is asked for a doctor says it, at its own origin.
+    pub reader: bool,
+    /// Encrypts the doctor's identity number to the source; without it the number does not leave.
+    pub seal: Option<Seal>,
     /// Headers for the source's own origin: credentials, tenant.
     pub headers: Vec<(String, SecretString)>,
     /// Other origins to which its Retrieve URLs may lead.

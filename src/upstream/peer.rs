@@ -2,8 +2,8 @@
 //!
 //! What for: everything of HTTP that search, manifest and retrieve share. What always holds: an
 //! origin gets its own headers and no other's; only the source's own origin sees the client
-//! certificate; no redirect is followed and no proxy of the environment is used; no text that
-//! leaves here (fault, log, metric) holds a query, a header, or a path beyond its shape.
+//! certificate and who reads; no redirect is followed and no proxy of the environment is used; no
+//! text that leaves here (fault, log, metric) holds a query, a header, or a path beyond its shape.
 //! On the wire: HTTP/1.1 over connections that are kept. HTTP/2 was refused: one window for all
 //! streams of a connection makes a slow disk slow the searches, and for long bodies it is slower.
 //! Start reading at [`Peer::ask`].
@@ -61,6 +61,8 @@ pub struct Ask<'a> {
     pub study: Option<&'a Uid>,
     /// `Accept`.
     pub accept: &'static str,
+    /// Headers that say who reads; only the source's own origin gets them.
+    pub reader: Option<&'a HeaderMap>,
     /// The moment at which it must be over, besides the waits for head and body.
     pub deadline: Option<Instant>,
 }
@@ -115,6 +117,9 @@ impl Peer {
         let mut account = Account::new(&self.source, host(&ask.url), asked);
         let mut request = reqwest::Request::new(Method::GET, ask.url);
         *request.headers_mut() = place.headers.clone();
+        if let Some(reader) = ask.reader.filter(|_| place.origin == self.own.origin) {
+            request.headers_mut().extend(reader.clone());
+        }
         request.headers_mut().insert(header::ACCEPT, HeaderValue::from_static(ask.accept));
         let until = earlier(Instant::now() + self.waits.head, ask.deadline);
         let answered = match timeout_at(until, place.client.execute(request)).await {

@@ -32,7 +32,7 @@ use crate::limits::{
     DELIVERIES_PARALLEL, JSON_DEPTH_MAX, JSON_NODES_MAX, RECEIPT_BYTES_MAX, REPLY_BYTES_MAX,
 };
 use crate::model::{AttemptEnd, Receipt};
-use crate::seal::sm2::{self, Encoding, Form, Sm2PublicKey};
+use crate::seal::sm2::{self, Encoding, Form, Sm2Fault, Sm2PublicKey};
 
 /// From the request to the end of the answer, unless the configuration says otherwise.
 const ANSWER_WAIT: Duration = Duration::from_secs(30);
@@ -107,10 +107,10 @@ impl Login {
     }
 }
 
-/// How identity numbers are encrypted to a destination.
+/// How identity numbers are encrypted to a destination, or to a source.
 #[derive(Debug, Clone)]
 pub struct Seal {
-    /// The destination's public key.
+    /// Its public key.
     pub key: Sm2PublicKey,
     /// The order of the cipher text's parts.
     pub form: Form,
@@ -130,10 +130,14 @@ impl Seal {
             if text.is_empty() || sm2::looks_encrypted(text) {
                 continue;
             }
-            let sealed = self.key.encrypt(text, self.form, self.encoding);
-            value[field] = sealed.map_err(|fault| format!("sm2: {fault}"))?.into();
+            value[field] = self.text(text).map_err(|fault| format!("sm2: {fault}"))?.into();
         }
         Ok(value.to_string().into_bytes())
+    }
+
+    /// One number, encrypted.
+    pub(super) fn text(&self, plain: &str) -> Result<String, Sm2Fault> {
+        self.key.encrypt(plain, self.form, self.encoding)
     }
 }
 

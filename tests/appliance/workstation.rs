@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use forepost::seal::sm2::Sm2Key;
 use serde_json::{Value, json};
 
-use crate::support::cloud::{Act, Cloud, Step};
+use crate::support::cloud::{Act, Asked, Cloud, Step};
 use crate::support::forepost::Forepost;
 use crate::support::http;
 use crate::support::orthanc::Orthanc;
@@ -740,6 +741,141 @@ fn a_study_beyond_the_budget_comes_when_the_doctor_asks_and_is_held_against_the_
     let deeds = forepost.verb_json(&["audit", "show", "--json"]);
     let wanted = deeds.as_array().unwrap().iter().find(|one| one["what"] == "study wanted");
     assert_eq!(wanted.unwrap()["plan"], plan["id"], "whose study it is stands in the audit");
+}
+
+/// The private key of the example of GB/T 32918.5, annex C: a source's.
+const SOURCE_KEY: &str = "3945208f7b2144b13f36e38ac6d39f95889393692860b51a42fb81ef4df7c5b8";
+
+/// What a request says of who reads: code, type, and the number under SM2.
+fn reader(asked: &Asked) -> [Option<String>; 3] {
+    ["x-reader-code", "x-reader-type", "x-reader-id"].map(|name| {
+        let found = asked.headers.iter().find(|(header, _)| header == name);
+        found.map(|(_, value)| value.clone())
+    })
+}
+
+/// What gmssl reads of a number under the source's key, in the form that is sent by default.
+fn opened_by_gmssl(sealed: &str) -> String {
+    let bare = sealed.strip_prefix("04").expect("C1 begins with 04");
+    let (x, y) = Sm2Key::from_pem_or_hex(SOURCE_KEY).unwrap().public().coordinates();
+    let digits = "00112233445566778899aabbccddeeff";
+    let task = json!({
+        "public": format!("{x}{y}"), "private": SOURCE_KEY, "plain": "-", "ours": {"1": bare},
+        "key": digits, "start": digits,
+    });
+    python("ciphers.py", &[&task.to_string()])["opened"]["1"].as_str().unwrap().to_owned()
+}
+
+/// A source's section with these lines.
+fn asking(source: String, lines: &str) -> String {
+    source.replacen("[[source.patient_key]]", &format!("{lines}[[source.patient_key]]"), 1)
+}
+
+#[test]
+fn a_source_that_asks_is_told_who_reads_what_is_fetched_for_a_doctor_and_no_other_source_is() {
+    let patient = Patient::new(916);
+    let studies = [916, 9160]
+        .map(|seed| Study { accession: format!("A{seed}"), ..Study::of(&patient, seed) });
+    let orthanc = Orthanc::with(&studies.each_ref());
+    let nothing = || Cloud::alone(|_| Act::json(&json!([])));
+    let (region, unsealed, silent) = (Cloud::before(&orthanc), nothing(), nothing());
+    let key = Sm2Key::from_pem_or_hex(SOURCE_KEY).unwrap().public().pem();
+    let sealed = "reader = true\nsm2 = { public_key = \"{folder}/region.pem\" }\n";
+    let mut narrow = setup(&[
+        asking(region.source("region"), sealed),
+        asking(unsealed.source("unsealed"), "reader = true\n"),
+        silent.source("silent"),
+    ]);
+    narrow.files.push(("region.pem", key));
+    narrow.more.push_str("[prefetch]\nplan_studies_max = 1\n");
+    let forepost = Forepost::start(narrow);
+    let number = Patient::new(3).id_card;
+    forepost.keep_secret([number.clone(), "D110199000016".to_owned()]);
+    let log_in_as = |user: &str, code: &str| {
+        let fields = format!(
+            "hisUserId={user}&type=1&doctorName=A&doctorType=1&doctorCode={code}\
+             &doctorIdCardNo={number}"
+        );
+        let mut window = Window::open(&forepost, &log_in(&forepost, &fields), HERE);
+        window.listen(&forepost);
+        window
+    };
+
+    // What a registration wants is nobody's reading; "fetch now" is.
+    let registration = patient.registration(26, 0);
+    forepost.accept(&registration);
+    forepost.await_state(&registration, "ready");
+    let window = log_in_as("7", "D110199000016");
+    say(&forepost, OPEN, &call(&patient, "7", HERE, &[]));
+    let told = window.await_told(notice).data;
+    let before = region.asked();
+    for asked in &before {
+        assert_eq!(reader(asked), [None, None, None], "{}", asked.target);
+    }
+    let page = window.ask(&forepost, "GET", &format!("/workstation/patient/{}", told["id"])).text();
+    let fetch = page.split('"').find(|text| text.starts_with("/workstation/fetch/")).unwrap();
+    assert_eq!(window.ask(&forepost, "POST", fetch).status, 303);
+    window.await_told(|one| one.data["here"] == 2);
+    let fetched = &region.asked()[before.len()..];
+    assert!(fetched.iter().any(Asked::retrieves), "{fetched:?}");
+    for asked in fetched {
+        let [code, kind, id] = reader(asked);
+        assert_eq!((code.as_deref(), kind.as_deref()), (Some("D110199000016"), Some("1")));
+        assert!(!id.as_ref().unwrap().contains(&number));
+    }
+    let [.., id] = reader(&fetched[0]);
+    assert_eq!(opened_by_gmssl(&id.unwrap()), number);
+
+    // So is the look-up of a patient whom a doctor opens and nobody registered. A code that is no
+    // ASCII travels in percent signs.
+    let other = Patient::new(917);
+    let window = log_in_as("8", "%E5%8C%BB1");
+    let before = [&region, &unsealed, &silent].map(|cloud| cloud.asked().len());
+    say(&forepost, OPEN, &call(&other, "8", HERE, &[]));
+    let searches = |cloud: &Cloud, before: usize| -> Vec<[Option<String>; 3]> {
+        let asked = wait_for(PATIENCE, || {
+            let asked = cloud.asked().split_off(before);
+            (!asked.is_empty()).then_some(asked)
+        });
+        asked.expect("every source is asked").iter().map(reader).collect()
+    };
+    let text = |text: &str| Some(text.to_owned());
+    for search in searches(&region, before[0]) {
+        assert_eq!(search[..2], [text("%E5%8C%BB1"), text("1")]);
+        assert_eq!(opened_by_gmssl(search[2].as_ref().unwrap()), number);
+    }
+    for search in searches(&unsealed, before[1]) {
+        assert_eq!(search, [text("%E5%8C%BB1"), text("1"), None], "no key, no number");
+    }
+    searches(&silent, before[2]);
+    for asked in silent.asked() {
+        assert_eq!(reader(&asked), [None, None, None]);
+    }
+    drop(window);
+
+    // A login need not say who it is; the call must.
+    let before = region.asked().len();
+    let nameless = Window::of(&forepost, "9", HERE);
+    let third = Patient::new(918);
+    say(&forepost, OPEN, &call(&third, "9", HERE, &[]));
+    for search in searches(&region, before) {
+        assert_eq!(search[..2], [text("D110199000015"), text("1")]);
+        assert_eq!(opened_by_gmssl(search[2].as_ref().unwrap()), Patient::new(1).id_card);
+    }
+    // The third notice of this appliance.
+    assert_eq!(nameless.ask(&forepost, "GET", "/workstation/patient/3").status, 200);
+
+    // The audit says who it was, in its own words.
+    let deeds = forepost.verb_json(&["audit", "show", "--json"]);
+    let wanted =
+        deeds.as_array().unwrap().iter().find(|one| one["what"] == "study wanted").unwrap();
+    assert_eq!(wanted["doctor_code"], "D110199000016", "{wanted}");
+    assert_eq!(wanted["doctor_type"], "1", "{wanted}");
+    let of_nine = |one: &&Value| one["who"].as_str().unwrap().starts_with("doctor 9 session");
+    let shown: Vec<&Value> = deeds.as_array().unwrap().iter().filter(of_nine).collect();
+    let shown = shown.iter().find(|one| one["what"] == "outside studies shown").unwrap();
+    assert_eq!(shown["doctor_code"], "D110199000015", "{shown}");
+    assert!(!deeds.to_string().contains(&number));
 }
 
 #[test]

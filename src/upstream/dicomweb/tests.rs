@@ -36,6 +36,8 @@ fn options(origin: &str) -> DicomwebOptions {
             template: "{}".into(),
             issuer: None,
         }],
+        reader: false,
+        seal: None,
         headers: vec![("Authorization".into(), SecretString::from(TOKEN))],
         hosts: Vec::new(),
         authorities_pem: String::new(),
@@ -337,6 +339,39 @@ async fn an_index_leads_only_to_listed_hosts() {
         assert!(!fault.detail.contains(STUDY));
     }
     assert!(stranger.targets().is_empty(), "nobody else is asked");
+}
+
+#[tokio::test]
+async fn who_reads_is_told_at_the_own_address_of_a_source_that_asks_and_to_no_other_host() {
+    let pixels = Server::plain(|_| reply("200 OK", JSON, rows(0..1))).await;
+    let own = Server::plain(|_| reply("200 OK", JSON, rows(0..1))).await;
+    let mut options = options(&own.origin);
+    options.hosts = vec![Host { origin: pixels.origin.clone(), headers: Vec::new() }];
+    let [hospital, user, name, department, department_code, kind, code, id_number] =
+        ["H1", "7", "测试", "", "", "1", "医/1", "110199198003074013"].map(str::to_owned);
+    let doctor =
+        Doctor { hospital, user, name, department, department_code, kind, code, id_number };
+    assert!(DicomwebSource::new(&options).unwrap().for_reader(&doctor).is_none(), "asks nothing");
+    options.reader = true;
+    let source = DicomwebSource::new(&options).unwrap();
+    let asked = source.for_reader(&doctor).unwrap();
+    let place = at(format!("{}/studies/{STUDY}", pixels.origin));
+    for place in [here(), place] {
+        asked.instances(&place, &study(), &Listing::Study).await.unwrap();
+    }
+    source.instances(&here(), &study(), &Listing::Study).await.unwrap();
+    let heads = |server: &Server| -> Vec<String> {
+        server.asked.lock().unwrap().iter().map(|one| one.head.to_ascii_lowercase()).collect()
+    };
+    let (own, pixels) = (heads(&own), heads(&pixels));
+    assert_eq!((own.len(), pixels.len()), (2, 1));
+    assert!(own[0].contains("x-reader-code: %e5%8c%bb%2f1\r\n"), "{}", own[0]);
+    assert!(own[0].contains("x-reader-type: 1\r\n"), "{}", own[0]);
+    assert!(!own[0].contains("x-reader-id") && !own[0].contains("110199"), "without a key");
+    assert!(!own[1].contains("x-reader"), "asked for nobody");
+    assert!(!pixels[0].contains("x-reader"), "{}", pixels[0]);
+    let nobody = Doctor { kind: String::new(), code: String::new(), ..doctor };
+    assert!(source.for_reader(&nobody).is_none(), "a number without a key is nothing to tell");
 }
 
 #[tokio::test]
