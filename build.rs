@@ -29,30 +29,13 @@ fn main() -> ExitCode {
     };
     let folder = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
     fs::write(folder.join("catalog.rs"), code).expect("OUT_DIR is writable");
-    fs::write(folder.join("web.rs"), embedded("target/web")).expect("OUT_DIR is writable");
-    let launchers = embedded("target/launcher");
-    fs::write(folder.join("launcher.rs"), launchers).expect("OUT_DIR is writable");
+    // What Rust does not build is built before it, by `make`, and taken in by `include_dir!`. Where
+    // it was not, the folder is made, so that cargo sees when it is filled.
+    for built in ["target/web", "target/launcher"] {
+        fs::create_dir_all(built).expect("target/ is writable");
+        println!("cargo:rerun-if-changed={built}");
+    }
     ExitCode::SUCCESS
-}
-
-/// A list of the files of a folder with their bytes, as Rust. What Rust does not build is built
-/// before it, by `make`; where it was not, the folder is made, so that cargo sees when it is filled.
-fn embedded(folder: &str) -> String {
-    let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it"));
-    let folder = root.join(folder);
-    fs::create_dir_all(&folder).expect("the folder of built files can be made");
-    println!("cargo:rerun-if-changed={}", folder.display());
-    let entries = fs::read_dir(&folder).expect("the folder of built files is readable");
-    let mut files: Vec<PathBuf> = entries
-        .map(|entry| entry.expect("an entry is readable").path())
-        .filter(|path| path.is_file())
-        .collect();
-    files.sort();
-    let item = |path: &PathBuf| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        format!("({name:?}, include_bytes!({:?}).as_slice()),", path.to_string_lossy())
-    };
-    format!("&[{}]", files.iter().map(item).collect::<String>())
 }
 
 /// All texts below `folder`, one level of systems deep.

@@ -123,20 +123,23 @@ impl Ledger {
             else {
                 return deny(&format!("session {session}"), LinkFault::Ended);
             };
-            let who = sessions::who(&session.doctor.user, session.id);
-            if used {
-                return deny(&who, LinkFault::Used);
-            }
-            if now.0 - made_at > LINK_MS {
-                return deny(&who, LinkFault::Late);
-            }
-            if address.is_some_and(|address| address != session.address) {
-                return deny(&who, LinkFault::Elsewhere);
+            let deed =
+                |what| audit::record_reading(writing, what, &session, None, Some(&study), now);
+            let elsewhere = address.is_some_and(|address| address != session.address);
+            let fault = match (used, now.0 - made_at > LINK_MS, elsewhere) {
+                (true, ..) => Some(LinkFault::Used),
+                (_, true, _) => Some(LinkFault::Late),
+                (.., true) => Some(LinkFault::Elsewhere),
+                (false, false, false) => None,
+            };
+            if let Some(fault) = fault {
+                deed(fault.name())?;
+                return Ok(Err(fault));
             }
             connection
                 .prepare_cached("UPDATE study_link SET opened_at = ?2, window = ?3 WHERE id = ?1")?
                 .execute(params![id, now.0, window])?;
-            audit::record(connection, "link opened", &who, None, Some(&study), now)?;
+            deed("link opened")?;
             Ok(Ok(Linked { session, notice, study }))
         })
         .await

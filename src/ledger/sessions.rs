@@ -260,12 +260,13 @@ impl Ledger {
         address: String,
         now: Time,
     ) -> Result<(), LedgerError> {
-        let who = session.map_or_else(
-            || format!("address {address}"),
-            |session| who(&session.doctor.user, session.id),
-        );
-        self.commit_first(move |writing| {
-            audit::record(writing.connection, what, &who, None, None, now)
+        let session = session.cloned();
+        self.commit_first(move |writing| match &session {
+            Some(session) => audit::record_reading(writing, what, session, None, None, now),
+            None => {
+                let who = format!("address {address}");
+                audit::record(writing.connection, what, &who, None, None, now)
+            }
         })
         .await
     }

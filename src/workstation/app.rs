@@ -9,6 +9,7 @@ use axum::body::Body;
 use axum::extract::Path;
 use http::request::Parts;
 use http::{HeaderValue, Request, Response, StatusCode, header};
+use include_dir::{Dir, File, include_dir};
 use serde_json::Value;
 
 use super::content::{self, Content};
@@ -17,8 +18,8 @@ use super::{Options, Refusal, access, plain, respond};
 use crate::http::{POLICY, bare, escaped};
 use crate::ledger::LedgerError;
 
-/// Name and bytes of each file that `make web` built; none in a build without it.
-static FILES: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/web.rs"));
+/// What `make web` built; nothing in a build without it.
+static FILES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/target/web");
 
 /// Files of pages without the application.
 static PLAIN: [(&str, &str); 4] = [
@@ -81,9 +82,10 @@ fn told(refusal: &Refusal) {
 fn page_of(language: Language, content: &Content, said: &Value) -> Response<Body> {
     let page = plain::page(language, content);
     let built = |ending: &str| {
-        let file =
-            FILES.iter().find(|(name, _)| name.starts_with("main-") && name.ends_with(ending));
-        file.map_or_else(String::new, |(name, _)| format!("/workstation/app/{name}"))
+        let name = |file: &File<'_>| file.path().to_str().unwrap_or_default().to_owned();
+        let mut names = FILES.files().map(name);
+        let main = names.find(|name| name.starts_with("main-") && name.ends_with(ending));
+        main.map_or_else(String::new, |name| format!("/workstation/app/{name}"))
     };
     let (title, body, seconds) = (escaped(&page.title), &page.body, &said["idleSeconds"]);
     let (tag, app, style) = (language.tag(), built(".js"), built(".css"));
@@ -119,10 +121,8 @@ pub(super) async fn plain_file(request: Request<Body>) -> Response<Body> {
 /// A file of the application. Its name changes with its content, and nothing in it is anybody's, so
 /// browsers may keep it.
 pub(super) async fn file(Path(name): Path<String>) -> Response<Body> {
-    let Some((name, bytes)) = FILES.iter().find(|(known, _)| **known == *name) else {
-        return bare(StatusCode::NOT_FOUND);
-    };
-    let mut response = respond(media(name), *bytes);
+    let Some(file) = FILES.get_file(&name) else { return bare(StatusCode::NOT_FOUND) };
+    let mut response = respond(media(&name), file.contents());
     let keep = HeaderValue::from_static("public, max-age=31536000, immutable");
     response.headers_mut().insert(header::CACHE_CONTROL, keep);
     response
@@ -144,7 +144,8 @@ mod tests {
 
     #[test]
     fn every_file_is_of_a_kind_that_browsers_take() {
-        for (name, _) in FILES {
+        for file in FILES.files() {
+            let name = file.path().to_str().unwrap();
             assert_ne!(media(name), "application/octet-stream", "{name}");
         }
     }

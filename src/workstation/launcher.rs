@@ -6,14 +6,15 @@
 
 use axum::body::Body;
 use http::{Request, Response, StatusCode};
+use include_dir::{Dir, File, include_dir};
 use memchr::memmem;
 
 use super::setup::{file, own_address};
 use crate::http::bare;
 use crate::limits::LAUNCHER_BLOCK_BYTES;
 
-/// Name and bytes of each; none where the launcher was not built before this binary.
-static FILES: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/launcher.rs"));
+/// What `make launcher` built; nothing where that was not done before this binary.
+static FILES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/target/launcher");
 
 /// How the block begins.
 const MARK: &[u8] = b"FOREPOST-ADDRESS:";
@@ -45,7 +46,7 @@ pub(super) async fn linux(request: Request<Body>) -> Response<Body> {
 }
 
 fn program(name: &str) -> Option<&'static [u8]> {
-    FILES.iter().find(|(known, _)| *known == name).map(|(_, bytes)| *bytes)
+    FILES.get_file(name).map(File::contents)
 }
 
 fn answer(request: Request<Body>, name: &str) -> Response<Body> {
@@ -86,7 +87,7 @@ mod tests {
         }
         let mark = format!("#define MARK \"{}\"", String::from_utf8_lossy(MARK));
         assert!(include_str!("../../launcher/launcher.c").contains(&mark));
-        for (_, program) in FILES {
+        for program in FILES.files().map(File::contents) {
             assert_eq!(memmem::find_iter(program, MARK).count(), 1, "one block, and no other mark");
         }
     }

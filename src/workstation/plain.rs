@@ -98,7 +98,8 @@ fn notice(language: Language, row: &NoticeRow) -> String {
     let age = row.days.map(|days| ago(language, days)).unwrap_or_default();
     format!(
         "<li class=\"{class}\"><strong>{patient}</strong> {count} {outside} · {is_here} {here}\
-         {same} <a class=\"look\" href=\"/workstation/patient/{id}\">{look}</a> <span class=\"newest\">{newest} {age}</span></li>"
+         {same} <a class=\"look\" href=\"/workstation/patient/{id}\">{look}</a> \
+         <span class=\"newest\">{newest} {age}</span></li>"
     )
 }
 
@@ -197,8 +198,8 @@ fn row(language: Language, notice: i64, row: &StudyRow) -> String {
     let (open, state) = (say("打开", "Open"), state(language, row));
     let class = if row.same.is_some() { "study same" } else { "study" };
     format!(
-        "<tr class=\"{class}\"><td>{day}{age}</td><td>{hospital}</td><td>{modality}</td><td>{exam}</td>\
-         <td data-study=\"{uid}\">{state}</td><td>{remarks}</td>\
+        "<tr class=\"{class}\"><td>{day}{age}</td><td>{hospital}</td><td>{modality}</td>\
+         <td>{exam}</td><td data-study=\"{uid}\">{state}</td><td>{remarks}</td>\
          <td><a class=\"go\" href=\"/workstation/study/{notice}/{uid}\">{open}</a>{fetch}</td></tr>"
     )
 }
