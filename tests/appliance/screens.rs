@@ -100,8 +100,8 @@ fn two_doctors_at_two_screens_see_each_their_own() {
     assert!(browser.texts("two", "#notices li").is_empty(), "not the other doctor");
     browser.pictures("two", &folder, "nothing");
 
-    // By the keyboard to the patient's studies: the ordered one first, what peers wrote as text, the
-    // name on pointing.
+    // By the keyboard to the patient's studies: the ordered one first, what peers wrote as text,
+    // the name on pointing.
     browser.window("one", "press", json!({ "keys": "ArrowDown" }));
     browser.window("one", "press", json!({ "keys": "Enter" }));
     browser.wait("one", ".study.same");
