@@ -33,7 +33,7 @@ def opened(browser, name, url, address, width, height, language, without="", **_
     context = browser.new_context(
         viewport={"width": width, "height": height}, locale=language,
         java_script_enabled=without != "scripts",
-        ignore_https_errors=True, permissions=["notifications"] if without == "silence" else [],
+        ignore_https_errors=True, permissions=["notifications"] if without == "silence" else None,
         extra_http_headers={"X-Forwarded-For": address} if address else {})
     return begun(context, name, url, without)
 

@@ -11,17 +11,17 @@ import { createRoot } from 'react-dom/client';
 import { App } from './App';
 import type { Content } from './content';
 
-const FONTS =
-  '"Noto Sans CJK SC", "Microsoft YaHei", "PingFang SC", "WenQuanYi Micro Hei", sans-serif';
-
 // Colours that are read on the bad screen of a ward, from an arm's length.
 const TOKENS = {
   fontSize: 18,
-  fontFamily: FONTS,
+  fontFamily: 'inherit',
   colorPrimary: '#1756a9',
   colorSuccess: '#0c6b58',
+  colorSuccessBg: '#e3f4ee',
   colorWarning: '#8d5a00',
+  colorWarningBg: '#fff7e0',
   colorError: '#ab091e',
+  colorErrorBg: '#fdecea',
 };
 
 const first = JSON.parse(document.getElementById('content')?.textContent ?? '{}') as Content;
