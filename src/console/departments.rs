@@ -4,16 +4,18 @@
 //! counts only when the browser says that a page of ours sent it, because no secret of the
 //! reader's does.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::IntoResponse;
 use http::request::Parts;
+use http::uri::Authority;
 use http::{Request, Response, StatusCode, header};
 
 use super::Console;
-use crate::http::{bare, escaped, guarded, is_foreign, read_form, see};
+use crate::http::{bare, escaped, guarded, host, is_foreign, read_form, see};
 use crate::ledger::{
     DepartmentMapping, DepartmentRefusal, Ledger, LedgerError, UnlistedDepartment,
 };
@@ -135,10 +137,11 @@ struct Said {
 /// What a form says; or the answer to one that says too little, or that no page of ours sent.
 async fn said(parts: &Parts, body: Body) -> Result<Said, Response<Body>> {
     let shows = ["origin", "sec-fetch-site"].iter().any(|name| parts.headers.contains_key(*name));
-    if !shows || is_foreign(parts) {
+    if !shows || is_foreign(parts) || !by_address(parts) {
         return Err(refused(
             StatusCode::FORBIDDEN,
-            "请在本页面上提交 · Use the form of the page /use, or `forepost department`",
+            "请用 IP 地址打开本页面并在页面上提交 · Open the page /use by the machine's IP address and \
+             use its form, or `forepost department`",
         ));
     }
     let broken =
@@ -158,6 +161,15 @@ async fn said(parts: &Parts, body: Body) -> Result<Said, Response<Body>> {
         return Err(broken());
     }
     Ok(Said { hospital: text("hospital"), named, department: text("department"), by })
+}
+
+/// Whether the page was opened by an address: a name may lead here that somebody else gave.
+fn by_address(parts: &Parts) -> bool {
+    let named = host(parts).and_then(|text| text.parse::<Authority>().ok());
+    named.is_some_and(|named| {
+        let host = named.host().trim_start_matches('[').trim_end_matches(']');
+        host == "localhost" || host.parse::<IpAddr>().is_ok()
+    })
 }
 
 /// Keeps what a department is.

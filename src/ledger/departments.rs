@@ -21,6 +21,8 @@ CREATE TABLE department_mapping(
   confirmed_at INTEGER NOT NULL,
   PRIMARY KEY(hospital, code, name)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX session_department ON session(hospital, department_code, department, began_at);
+CREATE INDEX notice_department ON notice(hospital, department_code, department, at);
 ";
 
 /// The mappings that count, `(hospital, code, name, department)`: those of departments that the

@@ -1,14 +1,14 @@
 //! `forepost certificate`: an authority of the hospital's own, and the certificate of our doors.
 //!
 //! Desktop notifications, HTTP/2 and a launcher that logs out unseen need HTTPS, and no public
-//! authority signs for addresses inside a hospital. The authority made here can sign for the given
-//! names alone (RFC 5280, 4.2.1.10), so that a workstation that trusts it trusts it for nothing
-//! else, whoever may steal its key.
+//! authority signs for addresses inside a hospital. The authority made here can sign for servers of
+//! the given names alone (RFC 5280, 4.2.1.10 and 4.2.1.12), so that a workstation that trusts it
+//! trusts it for nothing else, whoever may steal its key.
 
 use std::fs;
 use std::io::Write;
 use std::net::IpAddr;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::digest;
@@ -57,6 +57,12 @@ enum CertificateFault {
          folder (--folder), and have the workstations trust that one"
     )]
     Other { folder: String, names: String },
+    /// There is an authority, and its key is elsewhere.
+    #[error(
+        "authority.key is not in {folder}: put it back for this, or make another authority in \
+         another folder (--folder), which every workstation must trust anew"
+    )]
+    NoKey { folder: String },
     /// A file.
     #[error("{path}: {source}")]
     File { path: String, source: std::io::Error },
@@ -113,12 +119,15 @@ fn make(folder: &Path, names: &[String], now: Time) -> Result<Vec<String>, Certi
     let key = match fs::read_to_string(&key_path) {
         Ok(pem) => KeyPair::from_pem(&pem)?,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            if folder.join("authority.pem").exists() {
+                return Err(CertificateFault::NoKey { folder: folder.display().to_string() });
+            }
             let key = KeyPair::generate()?;
             let certificate = authority(&names, &key, now)?.self_signed(&key)?;
-            // The key comes last: without it everything is made anew.
+            // The certificate comes last: without it everything is made anew.
             write(&known, 0o644, &(names.join("\n") + "\n"))?;
-            write(&folder.join("authority.pem"), 0o644, &certificate.pem())?;
             write(&key_path, 0o600, &key.serialize_pem())?;
+            write(&folder.join("authority.pem"), 0o644, &certificate.pem())?;
             key
         }
         Err(error) => return Err(file(&key_path)(error)),
@@ -143,6 +152,7 @@ fn authority(
     about.distinguished_name.push(DnType::CommonName, format!("Forepost authority {print}"));
     about.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     about.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    about.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     let subtree = |name: &String| match name.parse::<IpAddr>() {
         Ok(address) => GeneralSubtree::IpAddress(match address {
             IpAddr::V4(_) => CidrSubnet::from_addr_prefix(address, 32),
@@ -202,13 +212,16 @@ fn is_name(text: &str) -> bool {
     text.parse::<IpAddr>().is_ok() || (text.len() <= 253 && text.split('.').all(label))
 }
 
-/// Writes a file whole, or leaves the old one.
+/// Writes a file whole, or leaves the old one, whose owner and group the new one gets.
 fn write(path: &Path, mode: u32, text: &str) -> Result<(), CertificateFault> {
     let beside = path.with_extension("new");
     let done = || {
         let _ = fs::remove_file(&beside);
         let mut new =
             fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&beside)?;
+        if let Ok(old) = fs::metadata(path) {
+            std::os::unix::fs::fchown(&new, Some(old.uid()), Some(old.gid()))?;
+        }
         new.write_all(text.as_bytes())?;
         new.sync_all()?;
         fs::rename(&beside, path)
@@ -246,6 +259,11 @@ mod tests {
         assert_eq!(make(path, &[], now).unwrap(), names);
         assert_eq!(read("authority.pem"), before.0);
         assert_ne!(read("door.pem"), before.1);
+        // With the key in a safe nothing is made, and nothing is lost.
+        fs::rename(path.join("authority.key"), path.join("safe")).unwrap();
+        assert!(matches!(make(path, &[], now), Err(CertificateFault::NoKey { .. })));
+        assert_eq!(read("authority.pem"), before.0);
+        fs::rename(path.join("safe"), path.join("authority.key")).unwrap();
         let other = make(path, &["other.local".to_owned()], now);
         assert!(matches!(other, Err(CertificateFault::Other { .. })));
         assert!(matches!(make(path, &["x y".into()], now), Err(CertificateFault::Other { .. })));

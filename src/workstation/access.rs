@@ -10,7 +10,7 @@ use ipnet::IpNet;
 
 use super::{Refusal, Workstations};
 use crate::http::{Caller, Peer, is_foreign};
-use crate::ledger::{Digest, Session};
+use crate::ledger::{Digest, Linked, Session};
 
 /// The cookie that holds a window's secret. It ends with the browser.
 pub(super) const WINDOW: &str = "forepost_window";
@@ -100,16 +100,17 @@ impl Workstations {
         notice: i64,
         study: &Uid,
     ) -> Result<Reader, Refusal> {
-        if let Some(window) = shown(&parts.headers, STUDY)
-            && let Some(linked) = self.ledger.study_linked(&window, (self.clock)())?
-            && linked.notice == notice
-            && linked.study == study.as_str()
-            && shown(&parts.headers, WINDOW).is_none()
-        {
-            self.own(parts, &linked.session).await?;
-            return Ok(Reader { session: linked.session, is_linked: true });
+        match self.session(parts).await {
+            Ok(session) => return Ok(Reader { session, is_linked: false }),
+            Err(Refusal::NoSession) => {}
+            Err(refusal) => return Err(refusal),
         }
-        Ok(Reader { session: self.session(parts).await?, is_linked: false })
+        let window = shown(&parts.headers, STUDY).ok_or(Refusal::NoSession)?;
+        let linked = self.ledger.study_linked(&window, (self.clock)())?;
+        let this = |linked: &Linked| linked.notice == notice && linked.study == study.as_str();
+        let linked = linked.filter(this).ok_or(Refusal::NoSession)?;
+        self.own(parts, &linked.session).await?;
+        Ok(Reader { session: linked.session, is_linked: true })
     }
 
     /// The address that a link must be opened from to be the doctor's; `None` for a program that

@@ -42,6 +42,12 @@ pub(super) async fn answer(
 
 async fn open(workstations: Arc<Workstations>, parts: &Parts) -> Result<Option<Stream>, Refusal> {
     let session = workstations.session(parts).await?;
+    // The application says for whom it listens; the cookie may be another doctor's by now.
+    let query = parts.uri.query().unwrap_or_default();
+    let meant = query.strip_prefix("session=");
+    if meant.is_some_and(|meant| meant != session.id.to_string()) {
+        return Err(Refusal::NoSession);
+    }
     let Some(bell) = workstations.notices.listen(session.id) else { return Ok(None) };
     metrics::gauge!("workstation_streams").increment(1);
     Ok(Some(Stream {

@@ -166,6 +166,16 @@ async fn opened_study(
     }
 }
 
+/// Who asks, for what a link does not give: it shows a study, and no more.
+async fn windows_own(
+    workstations: &Arc<Workstations>,
+    parts: &Parts,
+    of: (i64, &Uid),
+) -> Result<Reader, Refusal> {
+    let (reader, _) = opened_study(workstations, parts, of).await?;
+    if reader.is_linked { Err(Refusal::NoSession) } else { Ok(reader) }
+}
+
 async fn look(
     workstations: &Arc<Workstations>,
     session: &Session,
@@ -250,7 +260,7 @@ pub(super) async fn open(
     let (parts, _) = request.into_parts();
     let lead = async {
         let uid = Uid::try_from(study.as_str()).map_err(|_| Refusal::NotOpened)?;
-        let (reader, _) = opened_study(&workstations, &parts, (notice, &uid)).await?;
+        let reader = windows_own(&workstations, &parts, (notice, &uid)).await?;
         let Some(viewer) = &workstations.options.viewer else { return Err(Refusal::NotOpened) };
         let (session, now) = (&reader.session, (workstations.clock)());
         let of = Some(uid.as_str().to_owned());
@@ -360,8 +370,7 @@ pub(super) async fn fetch(
     let (parts, _) = request.into_parts();
     let asked = async {
         let uid = Uid::try_from(study.as_str()).map_err(|_| Refusal::NotOpened)?;
-        let (reader, _) = opened_study(&workstations, &parts, (notice, &uid)).await?;
-        let session = reader.session;
+        let session = windows_own(&workstations, &parts, (notice, &uid)).await?.session;
         let wanted = Some(uid.as_str().to_owned());
         let now = (workstations.clock)();
         workstations.ledger.note_deed(&session, notice, ("study wanted", wanted), now).await?;

@@ -48,7 +48,7 @@ fn window(language: Language, window: &Window) -> String {
         ("opened", say("外院检查", "outside studies")),
         ("same", say("与所开检查相同", "the examination that is ordered")),
         ("here", say("已到本院", "here")),
-        ("list", say("仅列表", "list only")),
+        ("list", say("未指定到本窗口", "list only")),
         ("seen", say("知道了", "Seen")),
         ("look", say("查看", "Look")),
         ("lost", say("连接中断，正在重连…", "Connection lost, trying again…")),
@@ -181,7 +181,7 @@ fn row(language: Language, notice: i64, row: &StudyRow) -> String {
         let same = say("与所开检查相同", "the examination that is ordered");
         let by = match by {
             "mapping" => say("按已确认的项目对照", "by the confirmed mapping"),
-            _ => say("按名称中的类型和部位", "by modality and body part of its name"),
+            _ => say("按项目名称中的类型和部位判断", "by modality and body part of its name"),
         };
         remarks.push(format!("<strong>{same}</strong>（{by}）"));
     }
@@ -330,7 +330,7 @@ fn glass_form(language: Language, notice: i64) -> String {
     let (why, open, told) = (
         say("调阅理由", "Reason"),
         say("紧急调阅", "Open all the same"),
-        say("理由和本次调阅将被审计记录。", "The reason and this opening are audited."),
+        say("理由和本次调阅将记入审计日志。", "The reason and this opening are audited."),
     );
     format!(
         "<form method=\"post\" action=\"/workstation/glass/{notice}\"><label>{why} <input \

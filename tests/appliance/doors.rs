@@ -74,21 +74,25 @@ fn the_authority_that_the_verb_makes_signs_for_our_names_alone() {
         assert_eq!(String::from_utf8_lossy(&answer.stdout), expected, "{host}");
     }
     // Somebody who stole its key can do nothing else with it.
-    for (name, expected) in
-        [("DNS:localhost", true), ("DNS:bank.test", false), ("IP:10.0.0.1", false)]
-    {
+    for (name, purpose, expected) in [
+        ("DNS:localhost", "sslserver", true),
+        ("DNS:bank.test", "sslserver", false),
+        ("IP:10.0.0.1", "sslserver", false),
+        ("DNS:localhost", "sslclient", false),
+        ("DNS:localhost", "smimesign", false),
+    ] {
         let script = "openssl req -newkey rsa:2048 -nodes -keyout stolen.key -subj /CN=x \
                       -out stolen.csr 2>/dev/null; \
                       echo subjectAltName=$0 > names.cnf; \
                       openssl x509 -req -in stolen.csr -CA authority.pem -CAkey authority.key \
                       -CAcreateserial -extfile names.cnf -out stolen.pem 2>/dev/null; \
-                      openssl verify -CAfile authority.pem stolen.pem";
+                      openssl verify -purpose $1 -CAfile authority.pem stolen.pem";
         let verified = Command::new("sh")
-            .args(["-c", script, name])
+            .args(["-c", script, name, purpose])
             .current_dir(folder.path())
             .output()
             .unwrap();
-        assert_eq!(verified.status.success(), expected, "{name}: {verified:?}");
+        assert_eq!(verified.status.success(), expected, "{name} {purpose}: {verified:?}");
     }
 }
 

@@ -14,7 +14,7 @@ use crate::support::orthanc::Orthanc;
 use crate::support::patient::{Patient, days_ago};
 use crate::support::study::Study;
 use crate::support::wait_for;
-use crate::support::window::log_in;
+use crate::support::window::{Window, log_in};
 use crate::support::wire::Wire;
 use crate::workstation::{House, call, say, setup};
 
@@ -358,4 +358,53 @@ fn over_tls_a_browser_speaks_http_2_and_notifies_the_desktop() {
     let notified = browser.window("one", "evaluate", json!({ "script": "window.notified.length" }));
     assert_eq!(notified, json!(1));
     assert_eq!(browser.window("one", "noise", json!({})), json!([]));
+}
+
+#[test]
+fn a_reason_and_a_link_show_a_patient_until_nobody_looks() {
+    let house = House::with(930, |setup| setup.more.push_str("idle_seconds = 5\n"));
+    let (patient, forepost) = (&house.patient, &house.forepost);
+    let (folder, mut browser) = (folder(), Browser::start());
+    let address = "192.0.2.10";
+    let mut window = Window::of(forepost, "7", address);
+    window.listen(forepost);
+    say(forepost, OPEN, &call(patient, "7", address, &[]));
+    let id = window.await_told(|one| one.data["here"] == 1).data["id"].clone();
+
+    // Another doctor, for a reason, by a page that began as a refusal.
+    browser.open("other", &login(forepost, "8", "B"), "192.0.2.20", "zh-CN");
+    browser.wait("other", "#state.live");
+    let own = format!("http://{}/workstation/patient/{id}", forepost.hospital());
+    browser.window("other", "go", json!({ "url": own }));
+    browser.wait("other", ".glass");
+    browser.pictures("other", &folder, "glass");
+    let reason = json!({ "selector": ".glass input", "text": "夜班急会诊" });
+    browser.window("other", "fill", reason);
+    browser.click("other", ".glass button");
+    browser.wait("other", ".study");
+    browser.wait("other", "#state.live");
+    assert_eq!(browser.texts("other", "#logout").len(), 1);
+    // Nobody touches it: the list, with the notice that the reason made.
+    await_count(&mut browser, "other", "#notices li", 1);
+
+    // A link shows the study in another browser of the workstation, and leaves it, too.
+    let study = format!("{id}/{}", house.study.uid());
+    let led = window.ask(forepost, "GET", &format!("/workstation/open/{study}"));
+    let (_, ticket) = led.header("location").unwrap().split_once("&ticket=").unwrap();
+    let link = format!(
+        "http://{}/workstation/IHEInvokeImageDisplay?requestType=STUDY&studyUID={}&ticket={ticket}",
+        forepost.hospital(),
+        house.study.uid()
+    );
+    let at = browser.open("linked", &link, address, "zh-CN");
+    browser.wait("linked", "#app .series");
+    assert!(browser.texts("linked", "#logout, a.images, a.back, .fetch").is_empty());
+    assert!(at.contains("/workstation/"), "{at}");
+    browser.pictures("linked", &folder, "linked");
+    browser.window("linked", "reload", json!({}));
+    browser.wait("linked", "#app .series");
+    browser.wait("linked", ".ended");
+    for name in ["other", "linked"] {
+        assert_eq!(browser.window(name, "noise", json!({})), json!([]));
+    }
 }

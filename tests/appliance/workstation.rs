@@ -292,6 +292,9 @@ fn what_an_attacker_tries_is_refused() {
     let foreign = [("Origin", "http://evil.example")];
     let reply = window.ask_as(&forepost, "POST", "/workstation/acknowledge/1", &foreign);
     assert_eq!(reply.status, 403);
+    // Nor does a stream tell one session what another was told.
+    let stream = window.ask(&forepost, "GET", "/workstation/events?session=999");
+    assert_eq!(stream.status, 401);
     let path = log_in(&forepost, "hisUserId=7&type=1");
     for expected in [200, 401] {
         assert_eq!(forepost.get(&path).status, expected, "a code is good once");
@@ -956,11 +959,17 @@ fn a_link_opens_one_study_once_at_the_workstation_that_made_it() {
     for (target, expected) in [
         (own.as_str(), 200),
         (&format!("/workstation/study/{id}/2.25.1"), 401),
+        (&format!("/workstation/open/{id}/{uid}"), 401),
         (&format!("/workstation/patient/{id}"), 401),
         ("/workstation/", 401),
     ] {
         assert_eq!(forepost.ask("GET", target, &cookie, b"").status, expected, "{target}");
     }
+    let fetch = format!("/workstation/fetch/{id}/{uid}");
+    assert_eq!(forepost.ask("POST", &fetch, &cookie, b"").status, 401);
+    // A window's cookie whose session is over is in nobody's way.
+    let both = format!("forepost_window=00; {}", cookie[0].1);
+    assert_eq!(forepost.ask("GET", &own, &[("Cookie", &both)], b"").status, 200);
     // A viewer's server asks for itself.
     let headers = [("Authorization", "Bearer the viewer's token"), ("Accept", "application/json")];
     let told = forepost.ask("GET", &link(), &headers, b"").json();

@@ -74,6 +74,7 @@ COMMANDS = {
         state="detached") or True,
     "click": lambda page, selector, **_: page.locator(selector).first.click() or page.url,
     "hover": lambda page, selector, **_: page.locator(selector).first.hover() or True,
+    "fill": lambda page, selector, text, **_: page.fill(selector, text) or True,
     "press": lambda page, keys, **_: page.keyboard.press(keys) or page.url,
     "go": lambda page, url, **_: page.goto(url) and page.url,
     "reload": lambda page, **_: page.reload() and page.url,

@@ -1,9 +1,9 @@
 // The window: which page is shown, what the stream told, and the frame around both.
 
 import { Alert, Button, Checkbox, Result } from 'antd';
-import { useCallback, useEffect, useMemo, useRef, useState } from 'react';
+import { Component, type ReactNode, useEffect, useMemo, useRef, useState } from 'react';
 
-import { alert, mayAsk } from './alert';
+import { alert, mayAsk, silence } from './alert';
 import { type Answer, get, post } from './ask';
 import type { Content, NoticeRow } from './content';
 import { type Listening, listen } from './listen';
@@ -12,7 +12,7 @@ import { Patient } from './Patient';
 import { Refused } from './Refused';
 import { Study } from './Study';
 import type { Told } from './stream';
-import { TextsContext, textsOf } from './texts';
+import { type Texts, TextsContext, textsOf } from './texts';
 
 /** What a page may do with the window. */
 export interface Actions {
@@ -20,6 +20,8 @@ export interface Actions {
   go(path: string): void;
   /** Sends a form and shows the page that it leads to. */
   send(path: string, form?: Record<string, string>): void;
+  /** Shows the page of the address, which the browser's own buttons changed. */
+  back(): void;
   /** Reads the page again where it is. */
   reload(): void;
 }
@@ -36,34 +38,58 @@ export function App({ first }: { first: Content }) {
   const [ask, setAsk] = useState(mayAsk);
   const [doctor, setDoctor] = useState(() => named(first));
   const texts = textsOf(first.language);
-  const session = 'session' in first && !('linked' in first && first.linked) && first.session;
+  const [session, setSession] = useState(() => sessionOf(first));
 
-  const take = useCallback((answer: Answer, how: 'push' | 'replace') => {
-    const { content, path } = answer;
-    setFailed(false);
-    if (content.page === 'refused' && content.why === 'session') setEnded(true);
-    if (content.page === 'window') setDoctor(named(content));
-    if (how === 'push' && path !== location.pathname) history.pushState(null, '', path);
-    else history.replaceState(null, '', path);
-    setContent(content);
-  }, []);
+  // The number of the latest thing that the doctor did: an answer to an earlier one is not shown.
+  const latest = useRef(0);
   const actions = useMemo<Actions>(() => {
-    const shown = (answer: Promise<Answer>, how: 'push' | 'replace') =>
-      void answer.then((answer) => take(answer, how)).catch(() => setFailed(true));
-    return {
-      go: (path) => shown(get(path), 'push'),
-      send: (path, form) => shown(post(path, form), 'push'),
-      reload: () => shown(get(location.pathname), 'replace'),
+    const take = ({ content, path }: Answer, how: 'push' | 'replace') => {
+      setFailed(false);
+      if (content.page === 'refused' && content.why === 'session') {
+        silence();
+        setEnded(true);
+      }
+      if (content.page === 'window') {
+        setDoctor(named(content));
+        setNotices(mapped(content.notices));
+      }
+      setSession((before) => sessionOf(content) ?? before);
+      if (path && path !== location.pathname && how === 'push') history.pushState(null, '', path);
+      setContent(content);
     };
-  }, [take]);
+    const act = async (asked: Promise<Answer>, how: 'push' | 'replace') => {
+      latest.current += 1;
+      const own = latest.current;
+      try {
+        const answer = await asked;
+        if (own === latest.current) take(answer, how);
+      } catch {
+        if (own === latest.current) setFailed(true);
+      }
+    };
+    return {
+      go: (path) => void act(get(path), 'push'),
+      send: (path, form) => void act(post(path, form), 'push'),
+      back: () => void act(get(location.pathname), 'replace'),
+      reload: () => {
+        // Nobody asked for it: it is not shown where anything was done meanwhile.
+        const [own, path] = [latest.current, location.pathname];
+        const same = () => own === latest.current && path === location.pathname;
+        const shown = (answer: Answer) => same() && take(answer, 'replace');
+        void get(path).then(shown, () => undefined);
+      },
+    };
+  }, []);
 
   useEffect(() => {
-    // The code was good once; it is not left in the address. A link's address is good once, too.
-    if (location.search) history.replaceState(null, '', location.pathname);
-    const back = () => actions.reload();
+    // A code was good once, and so was a link: what can be had again is left in the address.
+    const linked = first.page === 'study' && first.linked;
+    const path = linked ? `/workstation/study/${first.notice}/${first.study}` : location.pathname;
+    if (location.search) history.replaceState(null, '', path);
+    const back = () => actions.back();
     window.addEventListener('popstate', back);
     return () => window.removeEventListener('popstate', back);
-  }, [actions]);
+  }, [first, actions]);
 
   const listening = useRef<Listening>(undefined);
   useEffect(() => {
@@ -71,8 +97,8 @@ export function App({ first }: { first: Content }) {
     const hear = (told: Told) => {
       switch (told.kind) {
         case 'all':
-          // Empty: the stream has not begun, and what the page brought stands.
-          if (told.notices.length > 0) setNotices(mapped(told.notices));
+          // Else what the page brought is newer.
+          if (told.live) setNotices(mapped(told.notices));
           setLive((before) => (told.live || before !== undefined ? told.live : undefined));
           setQuiet(told.quiet);
           return;
@@ -81,7 +107,7 @@ export function App({ first }: { first: Content }) {
           setNotices((known) => new Map(known).set(notice.id, notice));
           if (told.alert) {
             const look = () => actions.go(`/workstation/patient/${notice.id}`);
-            alert(notice, texts.studies(notice.studies), told.loud, look);
+            alert(notice, texts.studies(notice.studies), look);
           }
           return;
         }
@@ -92,6 +118,7 @@ export function App({ first }: { first: Content }) {
           setQuiet(told.quiet);
           return;
         case 'ended':
+          silence();
           setEnded(true);
       }
     };
@@ -105,9 +132,7 @@ export function App({ first }: { first: Content }) {
     document.title = ended ? texts.ended : unseen ? `(${unseen}) ${title}` : title;
   }, [content.page, ended, texts, unseen]);
 
-  useIdle(content.page !== 'window' && session && !ended ? first.idleSeconds : 0, () =>
-    actions.go(HOME),
-  );
+  useIdle(content.page !== 'window' && !ended ? first.idleSeconds : 0, () => actions.go(HOME));
 
   if (ended) {
     // Nothing of a patient stays on the screen.
@@ -144,9 +169,11 @@ export function App({ first }: { first: Content }) {
           </Button>
         </header>
       )}
-      {failed && <Alert type="error" showIcon title={texts.busy} />}
+      {failed && <Alert type="error" showIcon title={texts.unreachable} />}
       <main>
-        <Page content={content} notices={notices} actions={actions} />
+        <Fence key={content.page} texts={texts}>
+          <Page content={content} notices={notices} actions={actions} />
+        </Fence>
       </main>
     </TextsContext.Provider>
   );
@@ -154,6 +181,28 @@ export function App({ first }: { first: Content }) {
 
 function mapped(notices: NoticeRow[]): Map<number, NoticeRow> {
   return new Map(notices.map((one) => [one.id, one]));
+}
+
+/** The session of a page that a window shows; a page that a link opened has none. */
+function sessionOf(content: Content): number | undefined {
+  if (content.page === 'study' && content.linked) return undefined;
+  return 'session' in content ? content.session : undefined;
+}
+
+/** Keeps a page that breaks from taking the window, and its notices, with it. */
+class Fence extends Component<{ texts: Texts; children: ReactNode }> {
+  state = { broken: false };
+
+  static getDerivedStateFromError() {
+    return { broken: true };
+  }
+
+  render() {
+    const { texts, children } = this.props;
+    if (!this.state.broken) return children;
+    const again = <Button onClick={() => location.reload()}>{texts.again}</Button>;
+    return <Result status="error" title={texts.broken} extra={again} />;
+  }
 }
 
 function named(content: Content): string {

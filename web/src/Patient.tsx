@@ -46,7 +46,9 @@ export function Patient({ content, notices, actions }: Props) {
       </h1>
       {content.exams.length > 0 && (
         <p>
-          {texts.orderedNow}：<b>{content.exams.join('，')}</b>
+          {texts.orderedNow}
+          {texts.colon}
+          <b>{content.exams.join(texts.comma)}</b>
         </p>
       )}
       {content.decide && <Decide notice={content.notice} actions={actions} />}
@@ -170,6 +172,7 @@ function useProgress(
     const look = async () => {
       const now = await progress(content.notice);
       if (over) return;
+      if (now === 'refused') return actions.reload();
       if (now) {
         setRows(now);
         const uids = new Set(known.current.map((row) => row.study));

@@ -1,11 +1,11 @@
 // One study: its reports, its series, and where its images open.
 
 import { Button, Card, Progress, Tag } from 'antd';
-import { useEffect } from 'react';
+import { useEffect, useState } from 'react';
 
 import type { Actions } from './App';
 import { progress } from './ask';
-import type { Report, StudyPage } from './content';
+import type { ProgressRow, Report, StudyPage } from './content';
 import { useKeys } from './keys';
 import { Go, ReportLink, Why } from './parts';
 import { useTexts } from './texts';
@@ -13,9 +13,9 @@ import { useTexts } from './texts';
 /** Milliseconds between two looks at a study that arrives. */
 const LOOK_MS = 2_000;
 
-export function Study({ content, actions }: { content: StudyPage; actions: Actions }) {
+export function Study({ content: page, actions }: { content: StudyPage; actions: Actions }) {
   const texts = useTexts();
-  useArrival(content, actions);
+  const content = { ...page, ...useArrival(page, actions) };
   const images = `/workstation/open/${content.notice}/${content.study}`;
   const patient = `/workstation/patient/${content.notice}`;
   const back = () => actions.go(patient);
@@ -47,7 +47,7 @@ export function Study({ content, actions }: { content: StudyPage; actions: Actio
         )}
         {!content.viewer && !content.linked && <Tag>{texts.noViewer}</Tag>}
         {content.progress === 'here' && <Tag color="success">{texts.isHere}</Tag>}
-        {content.progress === 'elsewhere' && (
+        {content.progress === 'elsewhere' && !content.linked && (
           <Button onClick={() => actions.send(`/workstation/fetch/${content.notice}/${content.study}`)}>
             {texts.fetchNow}
           </Button>
@@ -119,14 +119,24 @@ function ReportText({ report, content }: { report: Report; content: StudyPage })
   );
 }
 
-/** Reads the page again when more of a study that arrives is here. */
-function useArrival(content: StudyPage, actions: Actions): void {
+/** How far a study is that arrives; when all of it is here the page reads itself again. */
+function useArrival(content: StudyPage, actions: Actions): ProgressRow | undefined {
+  const [row, setRow] = useState<ProgressRow>();
   useEffect(() => {
+    setRow(undefined);
     if (content.progress !== 'arriving' || content.linked) return;
+    let over = false;
     const timer = setInterval(async () => {
-      const row = (await progress(content.notice))?.[content.study];
-      if (row && (row.progress !== content.progress || row.here !== content.here)) actions.reload();
+      const rows = await progress(content.notice);
+      if (over || !rows) return;
+      const now = rows === 'refused' ? undefined : rows[content.study];
+      if (now?.progress === 'arriving') setRow(now);
+      else actions.reload();
     }, LOOK_MS);
-    return () => clearInterval(timer);
+    return () => {
+      over = true;
+      clearInterval(timer);
+    };
   }, [content, actions]);
+  return row;
 }

@@ -7,16 +7,29 @@ export function mayAsk(): boolean {
   return window.isSecureContext && 'Notification' in window && Notification.permission === 'default';
 }
 
-export function alert(notice: NoticeRow, words: string, loud: boolean, look: () => void): void {
+/** What the desktop shows of this tab's notices. */
+const shown = new Set<Notification>();
+
+/** Takes everything from the desktop: the session is over. */
+export function silence(): void {
+  shown.forEach((one) => one.close());
+  shown.clear();
+}
+
+export function alert(notice: NoticeRow, words: string, look: () => void): void {
   const may = window.isSecureContext && 'Notification' in window;
   if (may && Notification.permission === 'granted') {
     // The tag makes the notifications of several tabs one.
-    const shown = new Notification(notice.patient, { body: words, tag: `forepost-${notice.id}` });
-    shown.onclick = () => {
+    const tag = `forepost-${notice.id}`;
+    const notification = new Notification(notice.patient, { body: words, tag });
+    shown.add(notification);
+    notification.onclose = () => shown.delete(notification);
+    notification.onclick = () => {
       window.focus();
       look();
     };
-  } else if (loud) {
+  } else {
+    // Of several tabs at once, which sounds like one.
     tone();
   }
 }
@@ -24,6 +37,8 @@ export function alert(notice: NoticeRow, words: string, loud: boolean, look: () 
 function tone(): void {
   try {
     const context = new AudioContext();
+    // A browser that wants a click first. The title counts anyway.
+    if (context.state === 'suspended') return void context.close();
     const oscillator = context.createOscillator();
     oscillator.frequency.value = 880;
     oscillator.connect(context.destination);
@@ -31,6 +46,6 @@ function tone(): void {
     oscillator.start();
     oscillator.stop(context.currentTime + 0.15);
   } catch {
-    // A machine without sound, or a browser that wants a click first: the title counts anyway.
+    // A machine without sound.
   }
 }

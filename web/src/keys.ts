@@ -12,6 +12,8 @@ export function useKeys(keys: Keys): void {
       const at = event.target as HTMLElement;
       if (at.closest('input, textarea, select')) return;
       if (event.key === 'Enter' && at.closest('a, button, summary')) return;
+      // A key that is held down moves on, and does everything else once.
+      if (event.repeat && !event.key.startsWith('Arrow')) return;
       const act = keys[event.key.length === 1 ? event.key.toLowerCase() : event.key];
       if (!act) return;
       event.preventDefault();

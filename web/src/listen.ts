@@ -11,12 +11,16 @@ export interface Listening {
 export function listen(session: number, told: (told: Told) => void): Listening {
   const say = window.SharedWorker ? shared(told) : own(told);
   const stop = () => say({ kind: 'bye' });
+  // A page that comes back from the browser's memory has been forgotten by the stream.
+  const back = (event: PageTransitionEvent) => event.persisted && location.reload();
   window.addEventListener('pagehide', stop);
+  window.addEventListener('pageshow', back);
   say({ kind: 'hello', session });
   return {
     quiet: (quiet) => say({ kind: 'quiet', quiet }),
     stop: () => {
       window.removeEventListener('pagehide', stop);
+      window.removeEventListener('pageshow', back);
       stop();
     },
   };

@@ -6,8 +6,8 @@ import type { NoticeRow } from './content';
 /** From the worker to a tab. */
 export type Told =
   | { kind: 'all'; notices: NoticeRow[]; live: boolean; quiet: boolean }
-  /** `alert`: it is to be drawn attention to; `loud`: by this tab, where the others would repeat. */
-  | { kind: 'notice'; notice: NoticeRow; alert: boolean; loud: boolean }
+  /** `alert`: it is to be drawn attention to. */
+  | { kind: 'notice'; notice: NoticeRow; alert: boolean }
   | { kind: 'state'; live: boolean }
   | { kind: 'quiet'; quiet: boolean }
   | { kind: 'ended' };
@@ -35,12 +35,19 @@ export class Stream {
   private session = 0;
   private live = false;
   private quiet = false;
+  /** Raised when the stream is given up: what was asked for before that is nobody's. */
+  private turn = 0;
 
   hear(port: Port, said: Said): void {
     switch (said.kind) {
       case 'hello':
+        // A page of a session that this browser had before; numbers rise.
+        if (said.session < this.session) {
+          port.postMessage({ kind: 'ended' });
+          return;
+        }
         // Another doctor at the same browser: what was told to the last one is nobody's.
-        if (said.session !== this.session) this.end();
+        if (said.session > this.session) this.end();
         this.session = said.session;
         this.ports.add(port);
         port.postMessage({
@@ -67,7 +74,8 @@ export class Stream {
 
   private listen(): void {
     this.again = undefined;
-    const source = new EventSource('/workstation/events');
+    // The server holds the number against the cookie, which may be another doctor's by now.
+    const source = new EventSource(`/workstation/events?session=${this.session}`);
     this.source = source;
     source.onopen = () => this.state(true);
     source.onerror = () => {
@@ -83,10 +91,7 @@ export class Stream {
     const known = this.notices.has(notice.id);
     this.notices.set(notice.id, notice);
     const alert = notice.new && !known && notice.precise && !notice.acknowledged && !this.quiet;
-    const last = [...this.ports].pop();
-    this.ports.forEach((port) =>
-      port.postMessage({ kind: 'notice', notice, alert, loud: port === last }),
-    );
+    this.tell({ kind: 'notice', notice, alert });
   }
 
   private state(live: boolean): void {
@@ -97,14 +102,13 @@ export class Stream {
   private retry(): void {
     this.source = undefined;
     const [least, most] = AGAIN_MS;
+    const turn = this.turn;
     this.again = setTimeout(async () => {
-      try {
-        const page = await fetch('/workstation/', { headers: { Accept: 'application/json' } });
-        if (page.status === 401) this.end();
-        else this.listen();
-      } catch {
-        this.retry();
-      }
+      const session = await sessionNow();
+      if (turn !== this.turn) return;
+      if (session === undefined) this.retry();
+      else if (session === this.session) this.listen();
+      else this.end();
     }, least + Math.random() * (most - least));
   }
 
@@ -112,15 +116,28 @@ export class Stream {
   private end(): void {
     this.tell({ kind: 'ended' });
     this.ports.clear();
+    this.quiet = false;
     this.close();
   }
 
   private close(): void {
+    this.turn += 1;
     this.source?.close();
     this.source = undefined;
     clearTimeout(this.again);
     this.again = undefined;
     this.notices.clear();
     this.live = false;
+  }
+}
+
+/** The session of this browser's cookie, 0 where it has none; `undefined` when nobody answers. */
+async function sessionNow(): Promise<number | undefined> {
+  try {
+    const page = await fetch('/workstation/', { headers: { Accept: 'application/json' } });
+    if (page.status === 401) return 0;
+    return page.ok ? ((await page.json()) as { session: number }).session : undefined;
+  } catch {
+    return undefined;
   }
 }
