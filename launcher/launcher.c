@@ -5,11 +5,13 @@
  * For: workstations from Windows 7 and Linux desktops on, without administrator rights. It is C
  * because the standard library of Rust no longer runs on Windows 7; it links nothing but what the
  * system brings. Always holds: what a web page or a HIS hands over goes into one place only, the
- * query of the server's own address, and there every byte that is not plain is percent-encoded; no
- * shell is asked, no other program sees the text. On disk: one file and one registration, both the
- * user's own. Refused: TLS of our own, a resident process, an update by itself: the file is
- * downloaded again. A login is left to the browser, whose own connection tells the server the
- * address of the workstation and gets the window; a logout needs no window and is called from here.
+ * query of the server's own address, and there every byte that is not plain is percent-encoded; we
+ * start no shell. What opens the browser gets that address as one argument: on Windows the system's
+ * own call, on Linux `xdg-open`, which is a shell script itself and may hand it on. On disk: one
+ * file and one registration, both the user's own. Refused: TLS of our own, a resident process, an
+ * update by itself: the file is downloaded again. A login is left to the browser, whose own
+ * connection tells the server the address of the workstation and gets the window; a logout needs no
+ * window and is called from here.
  *
  * Start at log_in_or_out(); windows.c and linux.c hold what each system does in its own way.
  */
@@ -187,7 +189,7 @@ static bool logs_out(struct part fields)
 
 /* The query: what a URL may hold as it is stays, `$HH`, `%HH` and `+` included; of the rest every
  * byte becomes `%HH`. So no quote, blank, `#`, backslash or bracket reaches a browser's command
- * line, and no `$` or `%` that something else might expand. False when it is too long. */
+ * line, and a `$` or `%` only before two hexadecimal digits. False when it is too long. */
 static bool encode(struct part text, char query[LOGIN_BYTES_MAX + 1])
 {
     static const char digits[] = "0123456789ABCDEF";
@@ -212,6 +214,15 @@ static bool encode(struct part text, char query[LOGIN_BYTES_MAX + 1])
     return true;
 }
 
+/* Leaves an address to the browser; the exit code. */
+static int browse(const struct server *server, const char *url)
+{
+    if (open_browser(url))
+        return 0;
+    say(true, "打不开默认浏览器。", "The default browser cannot be opened.", server->address);
+    return 1;
+}
+
 /* A logout shows nothing when it worked, and what the server said when it did not. */
 static int log_out(const struct server *server, const char *url)
 {
@@ -219,11 +230,11 @@ static int log_out(const struct server *server, const char *url)
     answer[0] = 0;
     switch (call(server, url, answer)) {
     case BROWSER:
-        return open_browser(url) ? 0 : 1;
+        return browse(server, url);
     case CALLED:
         if (strstr(answer, "\"code\":200"))
             return 0;
-        say(true, "前置机没有接受退出。", "Forepost did not accept the logout.", answer);
+        say(true, "前置机未接受退出请求。", "Forepost did not accept the logout.", answer);
         return 1;
     case NOT_CALLED:
         break;
@@ -259,10 +270,5 @@ int log_in_or_out(const char *text)
         return too_long();
     snprintf(url, sizeof url, "%s" LOGIN_PATH "%s%s%s", server.address, query, *mac ? "&mac=" : "",
              mac);
-    if (logs_out(fields))
-        return log_out(&server, url);
-    if (open_browser(url))
-        return 0;
-    say(true, "打不开默认浏览器。", "The default browser cannot be opened.", server.address);
-    return 1;
+    return logs_out(fields) ? log_out(&server, url) : browse(&server, url);
 }

@@ -40,6 +40,34 @@ typedef wchar_t path[PATH_CHARS_MAX];
 
 static bool quiet;
 
+/* Sets `pointer`, which has the function's own type, and is NULL where the library lacks it. */
+#define FIND(pointer, library, function)                                                           \
+    ((pointer) = (__typeof__(pointer))(void *)GetProcAddress(library, #function))
+
+/* A library of the system that is not among its KnownDLLs. Were it imported, a file of its name
+ * beside the program would be loaded instead, and beside a download lies what any page put there.
+ * The altered search has the library's own needs looked for beside it, too. */
+static HMODULE system_library(const wchar_t *name)
+{
+    path whole;
+    UINT length = GetSystemDirectoryW(whole, PATH_CHARS_MAX);
+    if (length == 0 || length + 1 + wcslen(name) >= PATH_CHARS_MAX)
+        return NULL;
+    swprintf(whole + length, PATH_CHARS_MAX - length, L"\\%ls", name);
+    return LoadLibraryExW(whole, NULL, LOAD_WITH_ALTERED_SEARCH_PATH);
+}
+
+/* The libraries that the system's own ask for by name come from the system's folder alone. A
+ * Windows 7 without its updates cannot be told so, and only leaves out the current folder. */
+static void search_system_only(void)
+{
+    BOOL(WINAPI * set_directories)(DWORD);
+    HMODULE kernel = GetModuleHandleW(L"kernel32.dll");
+    SetDllDirectoryW(L"");
+    if (kernel && FIND(set_directories, kernel, SetDefaultDllDirectories))
+        set_directories(LOAD_LIBRARY_SEARCH_SYSTEM32);
+}
+
 void show(bool failed, const char *message)
 {
     static wchar_t text[MESSAGE_BYTES_MAX];
@@ -65,15 +93,22 @@ bool open_browser(const char *url)
     return opened > 32;
 }
 
-/* Six bytes of the adapter with this number, unless they are zeros. */
-static void read_mac(DWORD adapter, char mac[MAC_BYTES])
+/* Six bytes of the adapter that reaches an address, unless they are zeros. */
+static void read_mac(struct sockaddr *address, char mac[MAC_BYTES])
 {
     static unsigned char room[ADAPTERS_BYTES_MAX] __attribute__((aligned(16)));
     ULONG bytes = sizeof room;
     ULONG flags = GAA_FLAG_SKIP_UNICAST | GAA_FLAG_SKIP_ANYCAST | GAA_FLAG_SKIP_MULTICAST |
                   GAA_FLAG_SKIP_DNS_SERVER;
     IP_ADAPTER_ADDRESSES *all = (IP_ADAPTER_ADDRESSES *)room;
-    if (GetAdaptersAddresses(AF_UNSPEC, flags, NULL, all, &bytes) != NO_ERROR)
+    DWORD adapter = 0;
+    __typeof__(&GetBestInterfaceEx) best_interface;
+    __typeof__(&GetAdaptersAddresses) adapters;
+    HMODULE library = system_library(L"iphlpapi.dll");
+    if (!library || !FIND(best_interface, library, GetBestInterfaceEx) ||
+        !FIND(adapters, library, GetAdaptersAddresses) ||
+        best_interface(address, &adapter) != NO_ERROR ||
+        adapters(AF_UNSPEC, flags, NULL, all, &bytes) != NO_ERROR)
         return;
     for (IP_ADAPTER_ADDRESSES *one = all; one; one = one->Next) {
         static const BYTE none[6];
@@ -93,23 +128,49 @@ void hardware_address(const struct server *server, char mac[MAC_BYTES])
     if (WSAStartup(MAKEWORD(2, 2), &data) != 0)
         return;
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *found = NULL;
-    DWORD adapter = 0;
     if (getaddrinfo(server->host, server->port, &hints, &found) == 0) {
-        if (GetBestInterfaceEx(found->ai_addr, &adapter) == NO_ERROR)
-            read_mac(adapter, mac);
+        read_mac(found->ai_addr, mac);
         freeaddrinfo(found);
     }
     WSACleanup();
 }
 
+/* What is called of WinHTTP. */
+struct http {
+    __typeof__(&WinHttpOpen) open;
+    __typeof__(&WinHttpSetOption) set_option;
+    __typeof__(&WinHttpSetTimeouts) set_timeouts;
+    __typeof__(&WinHttpConnect) connect;
+    __typeof__(&WinHttpOpenRequest) open_request;
+    __typeof__(&WinHttpSendRequest) send_request;
+    __typeof__(&WinHttpReceiveResponse) receive_response;
+    __typeof__(&WinHttpReadData) read_data;
+    __typeof__(&WinHttpCloseHandle) close;
+};
+
+static bool find_http(struct http *http)
+{
+    HMODULE library = system_library(L"winhttp.dll");
+    return library && FIND(http->open, library, WinHttpOpen) &&
+           FIND(http->set_option, library, WinHttpSetOption) &&
+           FIND(http->set_timeouts, library, WinHttpSetTimeouts) &&
+           FIND(http->connect, library, WinHttpConnect) &&
+           FIND(http->open_request, library, WinHttpOpenRequest) &&
+           FIND(http->send_request, library, WinHttpSendRequest) &&
+           FIND(http->receive_response, library, WinHttpReceiveResponse) &&
+           FIND(http->read_data, library, WinHttpReadData) &&
+           FIND(http->close, library, WinHttpCloseHandle);
+}
+
 /* Reads an answer as far as there is room. */
-static enum called read_answer(HINTERNET request, char answer[ANSWER_BYTES_MAX])
+static enum called read_answer(const struct http *http, HINTERNET request,
+                               char answer[ANSWER_BYTES_MAX])
 {
     DWORD got = 0, more = 0;
-    if (!WinHttpReceiveResponse(request, NULL))
+    if (!http->receive_response(request, NULL))
         return NOT_CALLED;
     while (got < ANSWER_BYTES_MAX - 1 &&
-           WinHttpReadData(request, answer + got, ANSWER_BYTES_MAX - 1 - got, &more) && more > 0)
+           http->read_data(request, answer + got, ANSWER_BYTES_MAX - 1 - got, &more) && more > 0)
         got += more;
     answer[got] = 0;
     return CALLED;
@@ -120,34 +181,37 @@ enum called call(const struct server *server, const char *url, char answer[ANSWE
     static wchar_t host[ADDRESS_BLOCK_BYTES], target[URL_BYTES_MAX];
     const int wait = ANSWER_WAIT_SECONDS * 1000;
     enum called called = NOT_CALLED;
+    struct http http;
+    if (!find_http(&http))
+        return BROWSER;
     /* No proxy: through one the logout would come from another address than the login. */
-    HINTERNET session = WinHttpOpen(L"Forepost", WINHTTP_ACCESS_TYPE_NO_PROXY, NULL, NULL, 0);
+    HINTERNET session = http.open(L"Forepost", WINHTTP_ACCESS_TYPE_NO_PROXY, NULL, NULL, 0);
     HINTERNET connection = NULL, request = NULL;
     if (session && MultiByteToWideChar(CP_UTF8, 0, server->host, -1, host, ADDRESS_BLOCK_BYTES) &&
         MultiByteToWideChar(CP_UTF8, 0, url + strlen(server->address), -1, target, URL_BYTES_MAX)) {
         /* Windows 7 offers nothing newer than TLS 1.0 unless it is told to. */
         DWORD protocols = WINHTTP_FLAG_SECURE_PROTOCOL_TLS1_2;
-        WinHttpSetOption(session, WINHTTP_OPTION_SECURE_PROTOCOLS, &protocols, sizeof protocols);
-        WinHttpSetTimeouts(session, wait, wait, wait, wait);
+        http.set_option(session, WINHTTP_OPTION_SECURE_PROTOCOLS, &protocols, sizeof protocols);
+        http.set_timeouts(session, wait, wait, wait, wait);
         unsigned port = 0;
         sscanf(server->port, "%5u", &port);
-        connection = WinHttpConnect(session, host, (INTERNET_PORT)port, 0);
+        connection = http.connect(session, host, (INTERNET_PORT)port, 0);
     }
     if (connection)
-        request = WinHttpOpenRequest(
+        request = http.open_request(
             connection, L"GET", target, NULL, WINHTTP_NO_REFERER, WINHTTP_DEFAULT_ACCEPT_TYPES,
             WINHTTP_FLAG_ESCAPE_DISABLE | WINHTTP_FLAG_ESCAPE_DISABLE_QUERY |
                 (server->tls ? WINHTTP_FLAG_SECURE : 0));
-    if (request && WinHttpSendRequest(request, WINHTTP_NO_ADDITIONAL_HEADERS, 0,
-                                      WINHTTP_NO_REQUEST_DATA, 0, 0, 0))
-        called = read_answer(request, answer);
+    if (request && http.send_request(request, WINHTTP_NO_ADDITIONAL_HEADERS, 0,
+                                     WINHTTP_NO_REQUEST_DATA, 0, 0, 0))
+        called = read_answer(&http, request, answer);
     /* A browser may have the certificates and ciphers that an old Windows has not. */
     if (called == NOT_CALLED && server->tls)
         called = BROWSER;
     HINTERNET all[] = {request, connection, session};
     for (size_t at = 0; at < sizeof all / sizeof *all; at++)
         if (all[at])
-            WinHttpCloseHandle(all[at]);
+            http.close(all[at]);
     return called;
 }
 
@@ -276,19 +340,35 @@ static bool is_registered(const wchar_t *program)
     return lstrcmpiW(found, command) == 0;
 }
 
-/* A program that runs can be moved and not deleted, and this may be the installed one. */
+/* A program that runs can be moved within its volume and not deleted, and this may be the installed
+ * one. The folder for temporary files may be on another volume; the one above ours hardly is. */
+static bool move_away(const wchar_t *folder, const wchar_t *program)
+{
+    path temporary, above;
+    DWORD length = GetTempPathW(PATH_CHARS_MAX, temporary);
+    swprintf(above, PATH_CHARS_MAX, L"%ls\\..", folder);
+    const wchar_t *all[] = {length > 0 && length < PATH_CHARS_MAX ? temporary : above, above};
+    for (size_t at = 0; at < sizeof all / sizeof *all; at++) {
+        wchar_t removed[MAX_PATH];
+        /* A name of its own: what was removed before may still run. */
+        if (GetTempFileNameW(all[at], L"fp", 0, removed) == 0)
+            continue;
+        if (MoveFileExW(program, removed, MOVEFILE_REPLACE_EXISTING))
+            return true;
+        DWORD error = GetLastError();
+        DeleteFileW(removed);
+        SetLastError(error);
+    }
+    return false;
+}
+
 static DWORD remove_program(const wchar_t *folder, const wchar_t *program)
 {
-    path away, removed;
     if (!DeleteFileW(program)) {
         DWORD error = GetLastError();
         if (error == ERROR_FILE_NOT_FOUND || error == ERROR_PATH_NOT_FOUND)
             return NO_ERROR;
-        DWORD length = GetTempPathW(PATH_CHARS_MAX - 64, away);
-        if (length == 0 || length > PATH_CHARS_MAX - 64)
-            return error;
-        swprintf(removed, PATH_CHARS_MAX, L"%lsforepost-removed.exe", away);
-        if (!MoveFileExW(program, removed, MOVEFILE_REPLACE_EXISTING))
+        if (!move_away(folder, program))
             return GetLastError();
     }
     RemoveDirectoryW(folder);
@@ -300,15 +380,16 @@ static int uninstall(void)
     path folder, program;
     if (!own_paths(folder, program))
         return 1;
+    /* First what may fail, so that a failure leaves everything as it was. */
+    DWORD error = remove_program(folder, program);
+    if (error != NO_ERROR)
+        return fail("无法删除程序。", "The program cannot be removed.", program, error);
     if (is_registered(program)) {
         LSTATUS status = RegDeleteTreeW(HKEY_CURRENT_USER, KEY);
         if (status != ERROR_SUCCESS)
             return fail("无法删除注册表项。", "The registry key cannot be removed.", KEY,
                         (DWORD)status);
     }
-    DWORD error = remove_program(folder, program);
-    if (error != NO_ERROR)
-        return fail("无法删除程序。", "The program cannot be removed.", program, error);
     say(false, "已卸载。", "Uninstalled.", "");
     return 0;
 }
@@ -330,6 +411,7 @@ static const wchar_t *argument(void)
 int WINAPI WinMain(HINSTANCE self, HINSTANCE before, LPSTR line, int how)
 {
     (void)self, (void)before, (void)line, (void)how;
+    search_system_only();
     const wchar_t *given = argument();
     /* Only the whole of it, so that a login is never taken for anything else. */
     quiet = wcscmp(given, L"--quiet") == 0 || wcscmp(given, L"--uninstall --quiet") == 0;
