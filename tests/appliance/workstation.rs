@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use base64::prelude::*;
 use forepost::seal::sm2::Sm2Key;
 use serde_json::{Value, json};
 
@@ -762,8 +763,10 @@ fn opened_by_gmssl(sealed: &str) -> String {
     let bare = sealed.strip_prefix("04").expect("C1 begins with 04");
     let (x, y) = Sm2Key::from_pem_or_hex(SOURCE_KEY).unwrap().public().coordinates();
     let digits = "00112233445566778899aabbccddeeff";
+    // It seals something, too, and gives nothing for a text of which the key stream is zeros: one
+    // of 256 texts of a byte.
     let task = json!({
-        "public": format!("{x}{y}"), "private": SOURCE_KEY, "plain": "-", "ours": {"1": bare},
+        "public": format!("{x}{y}"), "private": SOURCE_KEY, "plain": digits, "ours": {"1": bare},
         "key": digits, "start": digits,
     });
     python("ciphers.py", &[&task.to_string()])["opened"]["1"].as_str().unwrap().to_owned()
@@ -879,6 +882,65 @@ fn a_source_that_asks_is_told_who_reads_what_is_fetched_for_a_doctor_and_no_othe
     let shown = shown.iter().find(|one| one["what"] == "outside studies shown").unwrap();
     assert_eq!(shown["doctor_code"], "D110199000015", "{shown}");
     assert!(!deeds.to_string().contains(&number));
+}
+
+/// A text under the key that vendors were given, in the forms that they send: by gmssl and OpenSSL.
+fn in_every_form(plain: &str) -> Vec<String> {
+    let key = Sm2Key::from_pem_or_hex(SOURCE_KEY).unwrap();
+    let (x, y) = key.public().coordinates();
+    let digits = "00112233445566778899aabbccddeeff";
+    let task = json!({
+        "public": format!("{x}{y}"), "private": SOURCE_KEY, "plain": plain, "ours": {},
+        "key": digits, "start": digits,
+    });
+    let made = python("ciphers.py", &[&task.to_string()]);
+    let mut forms = Vec::new();
+    for mode in ["1", "0"] {
+        let bare = made["sm2"][mode].as_str().unwrap();
+        let base64 = BASE64_STANDARD.encode(hex::decode(bare).unwrap());
+        forms.extend([bare.to_owned(), format!("04{bare}"), bare.to_uppercase(), base64]);
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("public.pem");
+    std::fs::write(&file, key.public().pem()).unwrap();
+    let arguments = ["pkeyutl", "-encrypt", "-pubin", "-inkey", file.to_str().unwrap()];
+    let sealed = openssl(&arguments, plain.as_bytes());
+    forms.extend([hex::encode(&sealed), BASE64_STANDARD.encode(&sealed)]);
+    forms
+}
+
+#[test]
+fn numbers_under_sm2_are_read_through_the_door_in_every_form_that_others_make() {
+    let region = Cloud::alone(|_| Act::json(&json!([])));
+    let sealed = "reader = true\nsm2 = { public_key = \"{folder}/region.pem\" }\n";
+    let mut with_key = setup(&[asking(region.source("region"), sealed)]);
+    let key = Sm2Key::from_pem_or_hex(SOURCE_KEY).unwrap();
+    with_key.files.push(("region.pem", key.public().pem()));
+    with_key.files.push(("own", SOURCE_KEY.to_owned()));
+    with_key.more.push_str("[intake]\nsm2_key_file = \"{folder}/own\"\n");
+    let forepost = Forepost::start(with_key);
+    let number = Patient::new(3).id_card;
+    forepost.keep_secret([number.clone()]);
+    let doctors = in_every_form(&number);
+    for (at, of_doctor) in doctors.iter().enumerate() {
+        let patient = Patient::new(940 + at as u32);
+        let user = format!("{at}");
+        // As a HIS fills the template: base64 as it is, plus and all.
+        let fields = format!("hisUserId={user}&type=1&doctorIdCardNo={of_doctor}");
+        let _window = Window::open(&forepost, &log_in(&forepost, &fields), HERE);
+        let before = region.asked().len();
+        let mut opened = call(&patient, &user, HERE, &[]);
+        opened["idCardNo"] = json!(in_every_form(&patient.id_card)[at]);
+        opened.as_object_mut().unwrap().remove("doctorIdCardNo");
+        say(&forepost, OPEN, &opened);
+        forepost.keep_secret([patient.id_card.clone()]);
+        let asked = wait_for(PATIENCE, || region.asked().get(before).cloned());
+        let asked = asked.unwrap_or_else(|| panic!("nobody is asked for form {at}"));
+        assert!(asked.target.contains(&patient.id_card), "form {at}: {}", asked.target);
+        let [_, _, id] = reader(&asked);
+        assert_eq!(id.map(|id| opened_by_gmssl(&id)).as_ref(), Some(&number), "form {at}");
+    }
+    assert_eq!(doctors.len(), 10);
 }
 
 #[test]
