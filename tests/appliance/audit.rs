@@ -61,6 +61,8 @@ fn the_audit_says_who_looked_sent_and_decided_and_names_no_patient() {
     let target = format!("/dicom-web/studies/{}", study.uid());
     assert_eq!(forepost.get(&target).status, 200);
     settle(&forepost, 1);
+    // What is in flight cannot be parked.
+    forepost.await_delivery(1, |one| one["state"] == "waiting" && one["fault"] != "");
     let parked = forepost.verb(&["queue", "park", "1", "--by", "张工"]);
     assert!(parked.status.success(), "{}", String::from_utf8_lossy(&parked.stderr));
     // Accesses are written in the minute's name, before the bytes leave.
