@@ -13,9 +13,9 @@ use include_dir::{Dir, File, include_dir};
 use serde_json::Value;
 
 use super::content::{self, Content};
-use super::html::{Language, data};
+use super::html::{self, Language, data};
 use super::{Options, Refusal, access, plain, respond};
-use crate::http::{POLICY, bare, escaped};
+use crate::http::{POLICY, bare};
 use crate::ledger::LedgerError;
 
 /// What `make web` built; nothing in a build without it.
@@ -87,21 +87,17 @@ fn page_of(language: Language, content: &Content, said: &Value) -> Response<Body
         let main = names.find(|name| name.starts_with("main-") && name.ends_with(ending));
         main.map_or_else(String::new, |name| format!("/workstation/app/{name}"))
     };
-    let (title, body, seconds) = (escaped(&page.title), &page.body, &said["idleSeconds"]);
-    let (tag, app, style) = (language.tag(), built(".js"), built(".css"));
+    let (body, seconds) = (&page.body, &said["idleSeconds"]);
+    let (app, style) = (built(".js"), built(".css"));
     let nonce = access::secret().unwrap_or_default();
     let script = page.script.unwrap_or_default();
-    let html = format!(
-        "<!DOCTYPE html>\n<html lang=\"{tag}\"><head><meta charset=\"utf-8\">\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
-         <title>{title}</title><link rel=\"stylesheet\" href=\"/workstation/window.css\"></head>\
-         <body data-seconds=\"{seconds}\">{body}\
-         <script type=\"application/json\" id=\"content\">{}</script>\
+    let body = format!(
+        "{body}<script type=\"application/json\" id=\"content\">{}</script>\
          <script src=\"/workstation/start.js\" nonce=\"{nonce}\" data-app=\"{app}\" \
-         data-style=\"{style}\" data-plain=\"{script}\"></script></body></html>\n",
+         data-style=\"{style}\" data-plain=\"{script}\" data-seconds=\"{seconds}\"></script>",
         data(said)
     );
-    let mut response = respond(HTML, html);
+    let mut response = respond(HTML, html::page(language, &page.title, &body));
     let policy = format!("{POLICY} 'nonce-{nonce}'");
     if let Ok(policy) = HeaderValue::from_str(&policy) {
         response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);

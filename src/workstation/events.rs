@@ -26,8 +26,7 @@ pub(super) async fn answer(
     request: Request<Body>,
 ) -> Response<Body> {
     let (parts, _) = request.into_parts();
-    let options = workstations.options.clone();
-    match open(workstations, &parts).await {
+    match open(Arc::clone(&workstations), &parts).await {
         Ok(Some(stream)) => {
             let bytes = stream::unfold(stream, |mut stream| async move {
                 let bytes = stream.next().await?;
@@ -36,7 +35,7 @@ pub(super) async fn answer(
             respond("text/event-stream;charset=UTF-8", Body::from_stream(bytes))
         }
         Ok(None) => bare(StatusCode::SERVICE_UNAVAILABLE),
-        Err(refusal) => app::answer(&options, Err(refusal), &parts),
+        Err(refusal) => app::answer(&workstations.options, Err(refusal), &parts),
     }
 }
 

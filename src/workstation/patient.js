@@ -2,7 +2,7 @@
 // screens are shared, and shows how far studies are that arrive.
 (function () {
   'use strict';
-  var seconds = Number(document.body.getAttribute('data-seconds'));
+  var seconds = Number(document.querySelector('[data-seconds]').getAttribute('data-seconds'));
   var last = Date.now();
   var touched = function () { last = Date.now(); };
   ['mousemove', 'mousedown', 'keydown', 'wheel', 'touchstart', 'scroll'].forEach(function (name) {

@@ -231,7 +231,7 @@ function Page({ content, notices, actions }: PageProps) {
 }
 
 /** Calls `leave` when nobody has touched the window for so many seconds; 0: never. */
-function useIdle(seconds: number | false, leave: () => void): void {
+function useIdle(seconds: number, leave: () => void): void {
   const act = useRef(leave);
   act.current = leave;
   useEffect(() => {

@@ -1,13 +1,13 @@
 // A patient's studies that were made elsewhere, as a timeline.
 
-import { Alert, Button, Input, Progress, Tag, Timeline } from 'antd';
+import { Alert, Button, Input, Tag, Timeline } from 'antd';
 import { useEffect, useRef, useState } from 'react';
 
 import type { Actions } from './App';
 import { progress } from './ask';
 import type { NoticeRow, PatientPage, ProgressRow, StudyRow } from './content';
 import { useKeys } from './keys';
-import { Go, Name, ReportLink, Why } from './parts';
+import { Arriving, Go, Name, ReportLink, Why } from './parts';
 import { useTexts } from './texts';
 
 /** Milliseconds between two looks at studies that arrive. */
@@ -111,13 +111,7 @@ function State({ row }: { row: StudyRow }) {
   const texts = useTexts();
   if (row.progress === 'here') return <Tag color="success">{texts.isHere}</Tag>;
   if (row.progress === 'elsewhere') return <Tag>{texts.elsewhere}</Tag>;
-  const percent = row.expected ? Math.floor((100 * row.here) / row.expected) : 0;
-  return (
-    <span className="arriving">
-      <Progress percent={percent} showInfo={false} size="small" status="active" />
-      {texts.arriving(row.here, row.expected)}
-    </span>
-  );
+  return <Arriving row={row} />;
 }
 
 /** What becomes of an order whose examination was made elsewhere. */

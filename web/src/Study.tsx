@@ -1,13 +1,13 @@
 // One study: its reports, its series, and where its images open.
 
-import { Button, Card, Progress, Tag } from 'antd';
+import { Button, Card, Tag } from 'antd';
 import { useEffect, useState } from 'react';
 
 import type { Actions } from './App';
 import { progress } from './ask';
 import type { ProgressRow, Report, StudyPage } from './content';
 import { useKeys } from './keys';
-import { Go, ReportLink, Why } from './parts';
+import { Arriving, Go, ReportLink, Why } from './parts';
 import { useTexts } from './texts';
 
 /** Milliseconds between two looks at a study that arrives. */
@@ -28,7 +28,6 @@ export function Study({ content: page, actions }: { content: StudyPage; actions:
           Escape: back,
         },
   );
-  const percent = content.expected ? Math.floor((100 * content.here) / content.expected) : 0;
   return (
     <>
       <h1>
@@ -52,12 +51,7 @@ export function Study({ content: page, actions }: { content: StudyPage; actions:
             {texts.fetchNow}
           </Button>
         )}
-        {content.progress === 'arriving' && (
-          <span className="arriving">
-            <Progress percent={percent} showInfo={false} size="small" status="active" />
-            {texts.arriving(content.here, content.expected)}
-          </span>
-        )}
+        {content.progress === 'arriving' && <Arriving row={content} />}
         {content.unconfirmed && <Tag color="warning">{texts.unconfirmed}</Tag>}
         <Why row={content} />
       </div>

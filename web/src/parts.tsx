@@ -1,10 +1,10 @@
 // What more than one page shows.
 
-import { Button, Tag } from 'antd';
+import { Button, Progress, Tag } from 'antd';
 import type { MouseEvent, ReactNode } from 'react';
 
 import type { Actions } from './App';
-import type { StudyRow } from './content';
+import type { ProgressRow, StudyRow } from './content';
 import { useTexts } from './texts';
 
 /** A name that shows itself when it is pointed at or has the keyboard. */
@@ -36,6 +36,18 @@ export function Go({ className, path, actions, primary, children }: GoProps) {
     <Button className={className} href={path} type={primary ? 'primary' : 'default'} onClick={go}>
       {children}
     </Button>
+  );
+}
+
+/** How much of a study that arrives is here. */
+export function Arriving({ row }: { row: ProgressRow }) {
+  const texts = useTexts();
+  const percent = row.expected ? Math.floor((100 * row.here) / row.expected) : 0;
+  return (
+    <span className="arriving">
+      <Progress percent={percent} showInfo={false} size="small" status="active" />
+      {texts.arriving(row.here, row.expected)}
+    </span>
   );
 }
 
