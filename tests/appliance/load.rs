@@ -18,8 +18,11 @@ use crate::support::study::Study;
 const RATE: u32 = 20;
 /// Seconds at that rate.
 const SECONDS: u32 = 60;
-/// How long the slowest of a hundred answers may take.
+/// How long the slowest of a hundred answers may take, beside what the machine itself takes.
 const P99_MAX: Duration = Duration::from_millis(20);
+/// How often an answer waits for what the machine alone is asked once: a wake-up and a sync. It
+/// waits for the writer, whose commit may be behind another one's, and for both ends' wake-ups.
+const WAITS: u32 = 3;
 
 #[test]
 fn twenty_registrations_a_second_are_answered_in_time_while_a_study_arrives_under_load() {
@@ -36,19 +39,21 @@ fn twenty_registrations_a_second_are_answered_in_time_while_a_study_arrives_unde
     forepost.accept(&registration);
     forepost.await_plan(&registration, |plan| plan["studies"][0]["fetch"]["expected"] == 300);
     let stop = AtomicBool::new(false);
-    let (mut times, disk) = std::thread::scope(|scope| {
-        let disk = scope.spawn(|| disk_alone(&forepost.data().join("probe"), &stop));
+    let (mut times, mut alone) = std::thread::scope(|scope| {
+        let alone = scope.spawn(|| machine_alone(&forepost.data().join("probe"), &stop));
         let times = push(&forepost);
         stop.store(true, Ordering::SeqCst);
-        (times, disk.join().unwrap())
+        (times, alone.join().unwrap())
     });
     let plan = forepost.plan(&registration);
     assert_eq!(plan["state"], "fetching", "the study arrived all the while: {plan:#}");
     assert_eq!(forepost.metric("registrations_kept"), f64::from(RATE * SECONDS) + 1.0);
     let (p50, p99, slowest) =
         (share(&mut times, 50), share(&mut times, 99), share(&mut times, 100));
-    println!("answers: p50 {p50:?}, p99 {p99:?}, slowest {slowest:?}; {disk}");
-    assert!(p99 < P99_MAX, "p99 is {p99:?}, allowed is {P99_MAX:?}; {disk}");
+    let alone = share(&mut alone, 99);
+    let allowed = P99_MAX + WAITS * alone;
+    println!("answers: p50 {p50:?}, p99 {p99:?}, slowest {slowest:?}; machine alone p99 {alone:?}");
+    assert!(p99 < allowed, "p99 is {p99:?}, allowed is {allowed:?}; machine alone p99 {alone:?}");
 }
 
 /// Two sources at once, each held to its own rate while the other sends.
@@ -101,26 +106,20 @@ fn share(times: &mut [Duration], percent: usize) -> Duration {
     times[(times.len() - 1) * percent / 100]
 }
 
-/// What the machine itself gave meanwhile, five times a second: a failure says whether the disk or
-/// other people's work was to blame.
-fn disk_alone(path: &Path, stop: &AtomicBool) -> String {
+/// What the machine itself gave meanwhile: at the same rate, and counted from when each was due, a
+/// wake-up and a synced write of 4 KB. A machine that stands still for other people's work stands
+/// still for both.
+fn machine_alone(path: &Path, stop: &AtomicBool) -> Vec<Duration> {
     let mut file = File::create(path).unwrap();
-    let (mut syncs, mut delays) = (Vec::new(), Vec::new());
-    let pause = Duration::from_millis(200);
+    let begun = Instant::now();
+    let mut times = Vec::new();
     while !stop.load(Ordering::SeqCst) {
-        let begun = Instant::now();
-        std::thread::sleep(pause);
-        delays.push(begun.elapsed().saturating_sub(pause));
-        let begun = Instant::now();
+        let due = begun + Duration::from_secs(1) / RATE * times.len() as u32;
+        std::thread::sleep(due.saturating_duration_since(Instant::now()));
         file.write_all(&[0; 4096]).and_then(|()| file.sync_data()).unwrap();
-        syncs.push(begun.elapsed());
+        times.push(due.elapsed());
     }
-    format!(
-        "meanwhile a bare 4 KB sync took p50 {:?}, p99 {:?}, and a sleeper woke late by p99 {:?}",
-        share(&mut syncs, 50),
-        share(&mut syncs, 99),
-        share(&mut delays, 99)
-    )
+    times
 }
 
 /// Sends one registration every 50 ms on one connection, as a HIS does; gives the times of answer,
