@@ -17,6 +17,7 @@ mod disk;
 mod ledger;
 pub mod limits;
 mod peer;
+mod redact;
 mod zone;
 
 use std::os::unix::fs::MetadataExt;

@@ -32,7 +32,7 @@ pub use options::{
     ClientCertificate, DicomwebOptions, DimseOptions, Host, OptionsError, TlsOptions, Waits,
 };
 pub use platform::{DestinationOptions, Login, Platform, Probed, Seal};
-pub use probe::{Handshake, HandshakeFault, handshake};
+pub use probe::{Handshake, HandshakeFault, handshake, text};
 pub use token::{SignPart, Token, TokenKeeper, TokenOptions, body_code, says_unauthorized};
 
 /// The body of a source's answer, for the fuzzer.

@@ -146,7 +146,9 @@ impl Board {
             match level {
                 _ if level == before => {}
                 0 => log::info!(subject; "what was about to end is renewed"),
-                1 => log::error!(subject, level; "a certificate or token ends within a day, or has"),
+                1 => {
+                    log::error!(subject, level; "a certificate or token ends within a day, or has")
+                }
                 _ => log::warn!(subject, level; "a certificate or token ends within so many days"),
             }
         }
@@ -168,7 +170,8 @@ impl Board {
             let (seconds, subject) = (ends.since_ms(now) as f64 / 1_000.0, subject.clone());
             match ending {
                 Ending::Certificate => {
-                    metrics::gauge!("certificate_expiry_seconds", "subject" => subject).set(seconds);
+                    metrics::gauge!("certificate_expiry_seconds", "subject" => subject)
+                        .set(seconds);
                 }
                 Ending::Token => {
                     metrics::gauge!("token_expiry_seconds", "subject" => subject).set(seconds);
@@ -233,7 +236,8 @@ pub(super) async fn check(
     if is_foreign(&parts) || !by_address(&parts) {
         let words = "请用 IP 地址打开本页面并使用页面上的按钮 · Open this page by the machine's IP \
                      address and use its button, or `forepost doctor`";
-        let page = document(&format!("<p>{}</p><p><a href=\"/doctor\">返回 Back</a></p>", escaped(words)));
+        let page =
+            document(&format!("<p>{}</p><p><a href=\"/doctor\">返回 Back</a></p>", escaped(words)));
         return shown(StatusCode::FORBIDDEN, page);
     }
     console.doctor.begin();

@@ -121,7 +121,8 @@ fn answered_within(subject: &str, what: &str, milliseconds: u128) -> Finding {
 }
 
 fn unusable(subject: &str, error: &OptionsError) -> Finding {
-    let words = Words::new(format!("配置不可用：{error}"), format!("the options do not work: {error}"));
+    let words =
+        Words::new(format!("配置不可用：{error}"), format!("the options do not work: {error}"));
     let next = Words::new(
         "改正配置文件中的这一节，然后 `forepost check`",
         "correct this section of the configuration, then `forepost check`",
@@ -166,7 +167,10 @@ fn of_http(subject: &str, fault: &Fault, key: &str) -> Finding {
             "call",
             format!("对方暂时忙：{detail}"),
             format!("the peer is busy: {detail}"),
-            Words::new("稍后再查；持续则请对方处理", "look again later; if it stays, call the peer"),
+            Words::new(
+                "稍后再查；持续则请对方处理",
+                "look again later; if it stays, call the peer",
+            ),
         ),
         "timeout" => (
             "call",
@@ -235,10 +239,8 @@ async fn associate(subject: &str, options: &DimseOptions) -> Vec<Finding> {
         findings.push(match echoed.unwrap_or_else(|_| Err(silent())) {
             Ok(()) => answered_within(subject, "C-ECHO", began.elapsed().as_millis()),
             Err(fault) => {
-                let words = Words::new(
-                    format!("C-ECHO 失败：{fault}"),
-                    format!("C-ECHO failed: {fault}"),
-                );
+                let words =
+                    Words::new(format!("C-ECHO 失败：{fault}"), format!("C-ECHO failed: {fault}"));
                 let next = Words::new(
                     "请 PACS 工程师查看其日志",
                     "have the archive's engineer look at its log",

@@ -116,10 +116,8 @@ async fn against(server: &str) -> Finding {
 fn offset(server: &str, ahead_ms: i64) -> Finding {
     let seconds = format!("{:.1}", ahead_ms.abs() as f64 / 1_000.0);
     let (zh, en) = if ahead_ms >= 0 { ("快", "ahead of") } else { ("慢", "behind") };
-    let words = Words::new(
-        format!("比 {server} {zh} {seconds} 秒"),
-        format!("{seconds} s {en} {server}"),
-    );
+    let words =
+        Words::new(format!("比 {server} {zh} {seconds} 秒"), format!("{seconds} s {en} {server}"));
     let finding = match ahead_ms.abs() {
         CLOCK_FAILING_MS.. => Finding::failing(SUBJECT, "offset", words, set_it()),
         CLOCK_WARNING_MS.. => Finding::warning(SUBJECT, "offset", words, set_it()),
@@ -189,9 +187,8 @@ fn read(packet: &[u8], noise: [u8; 8]) -> Option<Result<(Time, Time), &'static s
 /// A timestamp: seconds since 1900 and their fraction, each in 32 bits. Below the middle it belongs
 /// to the era that begins in 2036 (RFC 4330, 3).
 fn moment(bytes: &[u8]) -> Time {
-    let number = |at: usize| {
-        u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
-    };
+    let number =
+        |at: usize| u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
     let (seconds, fraction) = (i64::from(number(0)), i64::from(number(4)));
     let seconds = if seconds < 1 << 31 { seconds + (1 << 32) } else { seconds };
     Time((seconds - NTP_TO_UNIX_SECONDS) * 1_000 + (fraction * 1_000 >> 32))

@@ -71,7 +71,8 @@ fn server_of(connection: &str) -> Option<(String, u16)> {
 
 fn not_connected(subject: &str, fault: &Fault) -> Finding {
     let detail = &fault.detail;
-    let is = |states: &[&str]| states.iter().any(|state| detail.contains(&format!("SQLSTATE {state}")));
+    let is =
+        |states: &[&str]| states.iter().any(|state| detail.contains(&format!("SQLSTATE {state}")));
     let (step, zh, next) = if is(&["28", "42501"]) {
         (
             "credentials",

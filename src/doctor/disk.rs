@@ -43,12 +43,7 @@ fn nearest(folder: &Path) -> PathBuf {
     found.unwrap_or(Path::new("/")).to_owned()
 }
 
-fn unreadable(
-    subject: &str,
-    step: &'static str,
-    path: &Path,
-    error: &std::io::Error,
-) -> Finding {
+fn unreadable(subject: &str, step: &'static str, path: &Path, error: &std::io::Error) -> Finding {
     let shown = path.display();
     let words = Words::new(format!("{shown} 无法读取：{error}"), format!("{shown}: {error}"));
     let next = Words::new(
@@ -120,10 +115,8 @@ fn room_finding(subject: &str, folder: &Path, room: Room, marks: &Marks) -> Find
 fn inodes_finding(subject: &str, (all, free): (u64, u64)) -> Option<Finding> {
     let used = all.saturating_sub(free);
     let percent = used.saturating_mul(100).checked_div(all)?;
-    let words = Words::new(
-        format!("inode 已用 {percent}%"),
-        format!("{percent}% of the inodes in use"),
-    );
+    let words =
+        Words::new(format!("inode 已用 {percent}%"), format!("{percent}% of the inodes in use"));
     if percent < INODES_PERCENT {
         return Some(Finding::fine(subject, "inodes", words));
     }
@@ -144,7 +137,8 @@ fn mode_finding(subject: &str, folder: &Path) -> Finding {
         Err(error) => return unreadable(subject, "mode", folder, &error),
     };
     let (mode, shown) = (metadata.mode() & 0o7777, folder.display());
-    let words = Words::new(format!("{shown} 的权限为 {mode:o}"), format!("{shown} has mode {mode:o}"));
+    let words =
+        Words::new(format!("{shown} 的权限为 {mode:o}"), format!("{shown} has mode {mode:o}"));
     let next = Words::new(format!("`chmod 750 {shown}`"), format!("`chmod 750 {shown}`"));
     match mode {
         _ if mode & 0o002 != 0 => Finding::failing(subject, "mode", words, next),

@@ -16,7 +16,8 @@ const SUBJECT: &str = "ledger";
 pub(super) fn findings(data: &Path, now: Time) -> Vec<Finding> {
     let folder = data.join("ledger");
     if !folder.join("forepost.db").exists() {
-        let words = Words::new("还没有账本，首次启动时建立", "no ledger yet; the first start makes it");
+        let words =
+            Words::new("还没有账本，首次启动时建立", "no ledger yet; the first start makes it");
         return vec![Finding::fine(SUBJECT, "open", words)];
     }
     let keys = match ledger::load_or_make_keys(&data.join("keys"), false) {
@@ -32,7 +33,8 @@ pub(super) fn findings(data: &Path, now: Time) -> Vec<Finding> {
 }
 
 fn keyless(fault: &KeyFault) -> Finding {
-    let words = Words::new(format!("密钥不可用：{fault}"), format!("the keys cannot be had: {fault}"));
+    let words =
+        Words::new(format!("密钥不可用：{fault}"), format!("the keys cannot be had: {fault}"));
     let next = match fault {
         KeyFault::Open { path, .. } => {
             Words::new(format!("`chmod 600 {path}`"), format!("`chmod 600 {path}`"))
@@ -76,7 +78,8 @@ fn key_files(folder: &Path) -> Finding {
 }
 
 fn not_open(error: &LedgerError) -> Finding {
-    let words = Words::new(format!("账本打不开：{error}"), format!("the ledger does not open: {error}"));
+    let words =
+        Words::new(format!("账本打不开：{error}"), format!("the ledger does not open: {error}"));
     let next = match error {
         LedgerError::Newer { .. } => Words::new(
             "账本由更新的版本写成：安装该版本",
@@ -129,7 +132,8 @@ fn integrity(ledger: &Ledger) -> Finding {
         }
         Ok(FileCheck::Damaged(lines)) => {
             let lines = lines.join("; ");
-            let words = Words::new(format!("文件损坏：{lines}"), format!("the file is damaged: {lines}"));
+            let words =
+                Words::new(format!("文件损坏：{lines}"), format!("the file is damaged: {lines}"));
             let next = Words::new(
                 "停止服务，保留 ledger 目录的副本，检查磁盘（`smartctl -a`），然后 `forepost restore`",
                 "stop the service, keep a copy of the folder, look at the disk (`smartctl -a`), then \
@@ -196,7 +200,10 @@ fn deliveries(tallies: &[Tally], now: Time) -> Vec<Finding> {
         Finding::fine(SUBJECT, "account", words)
     } else {
         let wrong = wrong.join(", ");
-        let words = Words::new(format!("账目不平：{wrong}"), format!("the account does not balance: {wrong}"));
+        let words = Words::new(
+            format!("账目不平：{wrong}"),
+            format!("the account does not balance: {wrong}"),
+        );
         let next = Words::new(
             "保留现场：`forepost doctor --bundle 文件.tar.gz`，并联系厂家",
             "keep all as it is: `forepost doctor --bundle FILE.tar.gz`, and call the maker",

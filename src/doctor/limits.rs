@@ -87,7 +87,10 @@ pub const BUNDLE_FILE_BYTES_MAX: usize = 4 << 20;
 pub const PROGRAM_WAIT: Duration = Duration::from_secs(15);
 
 const _: () = assert!(
-    NAME_WAIT.as_secs() + 3 * CONNECT_WAIT.as_secs() + HANDSHAKE_WAIT.as_secs() + CALL_WAIT.as_secs()
+    NAME_WAIT.as_secs()
+        + 3 * CONNECT_WAIT.as_secs()
+        + HANDSHAKE_WAIT.as_secs()
+        + CALL_WAIT.as_secs()
         < DOCTOR_WAIT.as_secs()
 );
 const _: () = assert!(ADDRESSES_MAX == 3, "the sum above counts them");

@@ -38,7 +38,8 @@ impl Endpoint<'_> {
         let parsed = reqwest::Url::parse(url).ok();
         let parsed = parsed.as_ref().and_then(|url| Some((url, url.host_str()?)));
         let Some((url, host)) = parsed else {
-            let words = Words::new("地址不是 http 或 https", "the address is neither http nor https");
+            let words =
+                Words::new("地址不是 http 或 https", "the address is neither http nor https");
             let next = Words::new("改正配置中的 `url`", "correct `url` in the configuration");
             return Err(Box::new(Finding::failing(subject, "address", words, next)));
         };
@@ -72,7 +73,8 @@ impl Endpoint<'_> {
             Ok(Ok(found)) => {
                 let addresses: Vec<SocketAddr> = found.take(ADDRESSES_MAX).collect();
                 if !addresses.is_empty() {
-                    let list: Vec<String> = addresses.iter().map(|one| one.ip().to_string()).collect();
+                    let list: Vec<String> =
+                        addresses.iter().map(|one| one.ip().to_string()).collect();
                     let list = list.join(" ");
                     let words = Words::new(
                         format!("{host} 解析为 {list}（{milliseconds} 毫秒）"),
@@ -194,10 +196,7 @@ fn not_connected(subject: &str, address: SocketAddr, error: Option<std::io::Erro
             format!("{address} did not answer within {seconds} s"),
         );
         let next = Words::new(
-            format!(
-                "多为防火墙或路由：请网络管理员放行本机到 {} 的 TCP {port} 端口",
-                address.ip()
-            ),
+            format!("多为防火墙或路由：请网络管理员放行本机到 {} 的 TCP {port} 端口", address.ip()),
             format!(
                 "mostly a firewall or a route: have TCP port {port} opened from this machine to {}",
                 address.ip()
@@ -297,16 +296,12 @@ fn ending(
     let left = ends.since_ms(now);
     let span = span(left);
     if left <= 0 {
-        let words = Words::new(
-            format!("{zh}已过期 {}", span.zh),
-            format!("{en} ended {} ago", span.en),
-        );
+        let words =
+            Words::new(format!("{zh}已过期 {}", span.zh), format!("{en} ended {} ago", span.en));
         return Finding::failing(subject, step, words, renew);
     }
-    let words = Words::new(
-        format!("{zh}还有 {} 到期", span.zh),
-        format!("{en} ends in {}", span.en),
-    );
+    let words =
+        Words::new(format!("{zh}还有 {} 到期", span.zh), format!("{en} ends in {}", span.en));
     let [first, _, last] = EXPIRY_DAYS.map(|days| i64::from(days) * DAY_MS);
     match left {
         // The next daily look would come too late.
@@ -380,17 +375,23 @@ fn words_of(
                      `ca_files` of this section",
                 ),
             ),
-            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => (
-                format!("对方的证书不是签给 {host} 的"),
-                format!("its certificate is not made out to {host}"),
-                Words::new(
-                    "配置中改用证书上的名称，或请对方重新签发",
-                    "use the name of the certificate in the configuration, or have it made anew",
-                ),
-            ),
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                (
+                    format!("对方的证书不是签给 {host} 的"),
+                    format!("its certificate is not made out to {host}"),
+                    Words::new(
+                        "配置中改用证书上的名称，或请对方重新签发",
+                        "use the name of the certificate in the configuration, or have it made anew",
+                    ),
+                )
+            }
             other => {
                 let next = Words::new("请对方检查其证书", "have the peer look at its certificate");
-                (format!("对方的证书不可接受：{other}"), format!("its certificate is refused: {other}"), next)
+                (
+                    format!("对方的证书不可接受：{other}"),
+                    format!("its certificate is refused: {other}"),
+                    next,
+                )
             }
         },
         rustls::Error::AlertReceived(
@@ -444,7 +445,9 @@ pub(super) fn own_tokens(
         let Some(ends) = token::end(value.expose_secret()) else { continue };
         let renew = Words::new(
             format!("向平台申请新令牌，替换标头 {name} 的文件，然后重载服务"),
-            format!("ask the platform for a new one, replace the file of header {name}, and reload"),
+            format!(
+                "ask the platform for a new one, replace the file of header {name}, and reload"
+            ),
         );
         let (zh, en) = (format!("标头 {name} 的令牌"), format!("the token in header {name}"));
         let finding = ending(subject, "token", (&zh, &en), ends, now, renew);

@@ -67,7 +67,9 @@ fn listening(subject: &str, address: SocketAddr) -> Finding {
                 );
                 let next = Words::new(
                     format!("以 root 运行：`ss -ltnp 'sport = :{port}'`，应为 forepost 或 systemd"),
-                    format!("as root: `ss -ltnp 'sport = :{port}'`; it should be forepost or systemd"),
+                    format!(
+                        "as root: `ss -ltnp 'sport = :{port}'`; it should be forepost or systemd"
+                    ),
                 );
                 return Finding::warning(subject, "listen", words, next);
             }
@@ -175,8 +177,10 @@ fn names(subject: &str, address: SocketAddr, certificate: &CertificateDer<'_>) -
         .collect();
     if !fits.is_empty() {
         let fits = fits.join(" ");
-        let words =
-            Words::new(format!("证书签给了 {fits}"), format!("the certificate is made out to {fits}"));
+        let words = Words::new(
+            format!("证书签给了 {fits}"),
+            format!("the certificate is made out to {fits}"),
+        );
         return Finding::fine(subject, "names", words);
     }
     let list: Vec<String> = addresses.iter().map(IpAddr::to_string).collect();

@@ -38,11 +38,13 @@ impl Ledger {
                     interrupt.interrupt();
                 }
             });
-            let told = connection
-                .prepare(&format!("PRAGMA quick_check({FAULTS_MAX})"))
-                .and_then(|mut check| {
-                    check.query_map([], |row| row.get::<_, String>(0))?.collect::<Result<Vec<_>, _>>()
-                });
+            let told = connection.prepare(&format!("PRAGMA quick_check({FAULTS_MAX})")).and_then(
+                |mut check| {
+                    check
+                        .query_map([], |row| row.get::<_, String>(0))?
+                        .collect::<Result<Vec<_>, _>>()
+                },
+            );
             drop(finished);
             told
         });

@@ -5,6 +5,7 @@
 //! the same verifier; what is recorded besides changes nothing of the verdict.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -15,6 +16,7 @@ use tokio_rustls::TlsConnector;
 
 use super::options::{OptionsError, TlsOptions};
 use super::peer;
+use crate::fault::Fault;
 
 /// What a handshake brought.
 #[derive(Debug)]
@@ -63,6 +65,27 @@ pub async fn handshake(
     });
     let chain = std::mem::take(&mut *recording.chain());
     Ok(Handshake { chain, fault })
+}
+
+/// The text behind an address, for a look at a service of our own. At most so many bytes, within
+/// the wait.
+pub async fn text(url: &str, bytes_max: usize, wait: Duration) -> Result<String, Fault> {
+    let refused = |error: OptionsError| Fault::ours("options", error.to_string());
+    let client = peer::client(wait, 1, peer::tls("", None).map_err(refused)?).map_err(refused)?;
+    let asked = async {
+        let mut answer = client.get(url).send().await.map_err(|error| peer::send_fault(&error))?;
+        let mut body = Vec::new();
+        let broken = |error: reqwest::Error| Fault::peer("half a body", peer::causes(&error));
+        while let Some(chunk) = answer.chunk().await.map_err(broken)? {
+            if body.len() + chunk.len() > bytes_max {
+                return Err(Fault::peer("too large", format!("an answer over {bytes_max} B")));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(String::from_utf8_lossy(&body).into_owned())
+    };
+    let asked = tokio::time::timeout(wait, asked).await;
+    asked.unwrap_or_else(|_| Err(Fault::peer("timeout", "no answer in time")))
 }
 
 /// The usual verifier, which also keeps what it was shown.

@@ -46,7 +46,10 @@ fn look(arguments: &DoctorArguments) -> Result<u8, u8> {
     if let Some(unknown) =
         arguments.only.iter().find(|only| !names.iter().any(|name| is_called(name, only)))
     {
-        eprintln!("forepost: nothing is called {unknown}; --only takes one of {}", names.join(", "));
+        eprintln!(
+            "forepost: nothing is called {unknown}; --only takes one of {}",
+            names.join(", ")
+        );
         return Err(MISUSED);
     }
     if !arguments.json && std::io::stderr().is_terminal() {
@@ -54,19 +57,22 @@ fn look(arguments: &DoctorArguments) -> Result<u8, u8> {
     }
     let only = &arguments.only;
     let wanted = |name: &str| only.is_empty() || only.iter().any(|one| is_called(name, one));
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.map_err(fail)?;
     let at = clock::now();
     let findings = runtime.block_on(subjects.check_some(at, wanted));
-    // A disk that hangs must not hold the verb.
-    runtime.shutdown_background();
     let report = Report { at, findings };
     if let Some(path) = &arguments.bundle {
-        let bundle = Bundle::collect(&arguments.config.config, &config, &report);
-        bundle.write(path).map_err(fail)?;
+        let collecting = Bundle::collect(&arguments.config.config, &config, &report);
+        runtime.block_on(collecting).write(path).map_err(fail)?;
         let shown = path.display();
-        eprintln!("已写入 {shown}，不含密钥与个人信息 · {shown} holds no secret and nothing personal");
+        eprintln!(
+            "已写入 {shown}，不含密钥与个人信息 · {shown} holds no secret and nothing personal"
+        );
     }
+    // A disk that hangs must not hold the verb.
+    runtime.shutdown_background();
     let shown = match arguments.json {
         true => format!("{:#}\n", report.json(config.offset)),
         false => words(&report),
@@ -196,12 +202,16 @@ mod tests {
         let shown = finding_words(&finding);
         assert!(shown.lines().all(|line| width(line) <= COLUMNS), "{shown}");
         let squeezed = |text: &str| text.split_whitespace().collect::<String>();
-        assert!(squeezed(&shown).contains(&squeezed(zh)) && squeezed(&shown).contains(&squeezed(en)));
+        assert!(
+            squeezed(&shown).contains(&squeezed(zh)) && squeezed(&shown).contains(&squeezed(en))
+        );
     }
 
     #[test]
     fn a_kind_names_all_of_it_and_a_name_only_one() {
-        assert!(is_called("source region", "source") && is_called("source region", "source region"));
+        assert!(
+            is_called("source region", "source") && is_called("source region", "source region")
+        );
         assert!(!is_called("source region", "region") && !is_called("disk cache", "cache"));
     }
 }
