@@ -46,8 +46,8 @@ fn set_it() -> Words {
     Words::new(
         "校准时钟：`timedatectl set-ntp true`，或 `date -s '2026-11-29 08:00:00'` 后 `hwclock -w`；\
          常停电的机器请换主板电池",
-        "set it: `timedatectl set-ntp true`, or `date -s '2026-11-29 08:00:00'` and `hwclock -w`; a \
-         machine that forgets the time needs a new battery",
+        "set it: `timedatectl set-ntp true`, or `date -s '2026-11-29 08:00:00'` and `hwclock -w`; \
+         a machine that forgets the time needs a new battery",
     )
 }
 

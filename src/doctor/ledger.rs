@@ -41,8 +41,8 @@ fn keyless(fault: &KeyFault) -> Finding {
         }
         _ => Words::new(
             "从备份恢复密钥文件（`forepost restore`）；没有它，账本中的个人信息无人能读",
-            "restore the key file from the backup (`forepost restore`); without it nobody reads what \
-             is personal in the ledger",
+            "restore the key file from the backup (`forepost restore`); without it nobody reads \
+             what is personal in the ledger",
         ),
     };
     Finding::failing("keys", "read", words, next)
@@ -87,8 +87,8 @@ fn not_open(error: &LedgerError) -> Finding {
         ),
         _ => Words::new(
             "以 root 或服务的用户运行；若文件损坏：停止服务，保留 ledger 目录，`forepost restore`",
-            "run it as root or as the service's user; if the file is damaged: stop the service, keep \
-             the folder, `forepost restore`",
+            "run it as root or as the service's user; if the file is damaged: stop the service, \
+             keep the folder, `forepost restore`",
         ),
     };
     Finding::failing(SUBJECT, "open", words, next)
@@ -136,8 +136,8 @@ fn integrity(ledger: &Ledger) -> Finding {
                 Words::new(format!("文件损坏：{lines}"), format!("the file is damaged: {lines}"));
             let next = Words::new(
                 "停止服务，保留 ledger 目录的副本，检查磁盘（`smartctl -a`），然后 `forepost restore`",
-                "stop the service, keep a copy of the folder, look at the disk (`smartctl -a`), then \
-                 `forepost restore`",
+                "stop the service, keep a copy of the folder, look at the disk (`smartctl -a`), \
+                 then `forepost restore`",
             );
             Finding::failing(SUBJECT, "integrity", words, next)
         }

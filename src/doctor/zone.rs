@@ -256,7 +256,7 @@ mod tests {
         let table = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   \
                      uid  timeout inode\n   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 \
                      00:00000000 00000000     0        0 4711 1\n   1: 0100007F:1F90 \
-                     0100007F:C001 01 00000000:00000000 00:00000000 00000000     0        0 4712 1\n";
+                     0100007F:C001 01 00000000:00000000 00:00000000 00000000 0 0 4712 1\n";
         let found = |address: &str| listed(table, address.parse().unwrap());
         assert_eq!(found("127.0.0.1:8080"), ["4711"]);
         assert_eq!(found("0.0.0.0:8080"), ["4711"]);
