@@ -16,5 +16,9 @@ mod support;
 mod first_day;
 #[path = "machine/guest.rs"]
 mod guest;
+#[path = "machine/later_days.rs"]
+mod later_days;
+#[path = "machine/night.rs"]
+mod night;
 #[path = "machine/service.rs"]
 mod service;

@@ -25,6 +25,8 @@ use tempfile::TempDir;
 use crate::support::programs::ROOT;
 use crate::support::wait_for;
 
+/// The port at which the HIS and the viewers come in.
+pub const DOOR: u16 = 80;
 /// What this machine is called in the guest.
 pub const OUTSIDE: &str = "10.0.2.2";
 /// How long a boot may take until its shell answers: 5 s on two quiet cores.
@@ -57,7 +59,7 @@ pub struct Hardware {
 
 impl Default for Hardware {
     fn default() -> Hardware {
-        Hardware { doors: vec![80], network: true, clock: None, brought: Vec::new() }
+        Hardware { doors: vec![DOOR], network: true, clock: None, brought: Vec::new() }
     }
 }
 
@@ -172,7 +174,7 @@ impl Machine {
         }
         let append = "console=ttyS0 net.ifnames=0 mitigations=off quiet systemd.show_status=1 \
                       module_blacklist=kvm,kvm_amd,powernow_k8,psmouse,i2c_piix4,floppy";
-        let mut arguments = vec![
+        let mut arguments = [
             "-accel tcg,thread=multi -cpu max -smp 2 -nodefaults -no-user-config -display none",
             &format!("-m {MEMORY} -serial file:{}", self.path("console").display()),
             &format!("-kernel {} -initrd {}", kernel.display(), initrd.display()),

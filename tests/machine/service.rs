@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
 
-use crate::guest::{GUEST_PATIENCE, Hardware, Machine, OUTSIDE};
+use crate::guest::{DOOR, GUEST_PATIENCE, Hardware, Machine, OUTSIDE};
 use crate::support::cloud::Cloud;
 use crate::support::forepost::REGISTER;
 use crate::support::http::{self, Reply};
@@ -15,8 +15,6 @@ use crate::support::programs::ROOT;
 use crate::support::study::Study;
 use crate::support::wait_for;
 
-/// Where the HIS and the viewers come in.
-pub const DOOR: u16 = 8080;
 /// Where the package has the configuration.
 pub const CONFIGURATION: &str = "/etc/forepost/forepost.toml";
 
@@ -39,13 +37,28 @@ pub fn package() -> PathBuf {
 impl Service {
     /// A new server with the package beside it, and nothing installed yet.
     pub fn on_new_machine(hardware: Hardware) -> Service {
-        let brought = vec![package()];
-        Service { machine: Machine::boot(Hardware { brought, ..hardware }) }
+        let mut hardware = hardware;
+        hardware.brought.push(package());
+        Service { machine: Machine::boot(hardware) }
     }
 
-    /// Installs the package as an administrator would. Nothing starts before it is set up.
+    /// Puts a disk of its own where the data will lie.
+    pub fn give_data_disk(&self, megabytes: u32) {
+        self.machine.sh(&format!(
+            "truncate --size={megabytes}M /data && mkfs.ext4 -q -b 4096 /data && \
+             mkdir -p /var/lib/forepost && \
+             echo '/data /var/lib/forepost ext4 loop 0 0' >> /etc/fstab && \
+             systemctl daemon-reload && mount /var/lib/forepost && \
+             rmdir /var/lib/forepost/lost+found"
+        ));
+    }
+
+    /// Installs the package under test as an administrator would. Nothing starts before it is set
+    /// up.
     pub fn install(&self) {
-        self.machine.sh("dpkg --install brought/*.deb");
+        let package = package();
+        let name = package.file_name().unwrap().to_string_lossy();
+        self.machine.sh(&format!("dpkg --install brought/{name}"));
     }
 
     /// Sets it up: studies come from `cloud`, and who is outside may push and read.
@@ -54,13 +67,28 @@ impl Service {
         let text = format!(
             "data = \"/var/lib/forepost\"\n\
              [[hospital]]\ncode = \"123456\"\nnames = [\"本市第一人民医院\"]\n\
-             [zone.hospital]\nlisten = \"0.0.0.0:{DOOR}\"\n\
-             [zone.console]\nlisten = \"127.0.0.1:9180\"\n\
+             [zone.hospital]\nlisten = \"systemd:hospital\"\n\
+             [zone.console]\nlisten = \"systemd:console\"\n\
              [[caller]]\nname = \"his\"\naddresses = [\"{OUTSIDE}\"]\npush = true\nimages = true\n\
              {source}"
         );
         self.machine.write(CONFIGURATION, "644", &text);
-        self.machine.sh("systemctl enable --now forepost");
+        self.switch_on();
+    }
+
+    /// From now on it runs, and at every boot.
+    pub fn switch_on(&self) {
+        let units = "forepost-hospital.socket forepost-console.socket forepost.service";
+        self.machine.sh(&format!("systemctl enable --now {units}"));
+    }
+
+    /// systemd is content with the whole machine.
+    pub fn check_machine(&self) {
+        let state = self.machine.run("systemctl is-system-running --wait");
+        let failed = self.machine.run("systemctl --failed --no-legend --plain").output;
+        assert_eq!((state.output.as_str(), failed.as_str()), ("running", ""));
+        let cycles = "journalctl -b --no-pager --quiet --grep 'ordering cycle'";
+        assert_eq!(self.machine.run(cycles).output, "");
     }
 
     /// Waits until systemd has been told that it is ready.
