@@ -25,9 +25,10 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::app;
 use crate::codec::sheet::{self, Sheet};
 use crate::config::Config;
-use crate::ledger::{self, Ledger};
+use crate::ledger::Ledger;
 use crate::limits::{BY_CHARACTERS_MAX, DICTIONARY_ROWS_MAX, SHEET_BYTES_MAX};
 use crate::model::Time;
 
@@ -216,14 +217,14 @@ fn run_catalog(verb: &CatalogVerb) -> u8 {
 
 /// The ledger, to be read beside a running service.
 fn open_to_read(config: &Config) -> Result<Ledger, u8> {
-    let keys = ledger::load_or_make_keys(&config.data.join("keys"), false).map_err(fail)?;
+    let keys = app::open_keys(&config.data, false).map_err(fail)?;
     Ledger::open_to_read(&config.data.join("ledger"), keys).map_err(fail)
 }
 
 /// The ledger, for what a person decides beside a running service
 /// (docs/decisions/0003-verbs-write-beside-the-service.md).
 fn open_beside(config: &Config) -> Result<Ledger, u8> {
-    let keys = ledger::load_or_make_keys(&config.data.join("keys"), false).map_err(fail)?;
+    let keys = app::open_keys(&config.data, false).map_err(fail)?;
     Ledger::open_beside(&config.data.join("ledger"), keys).map_err(fail)
 }
 

@@ -1,10 +1,8 @@
 //! One look at a view, for a person: is it there, what does it hold, which columns are missing.
 
-use std::path::Path;
-
 use serde_json::{Map, Value};
 
-use super::child::Line;
+use super::child::{Line, ReaderPlace};
 use super::columns;
 use super::options::{DatabaseOptions, ViewOptions};
 use super::poll::open;
@@ -34,14 +32,14 @@ pub struct Inspected {
 /// Looks at a view in a reader of its own. With `first_rows`, that many rows are read and masked;
 /// without, the rows are counted.
 pub async fn inspect(
-    program: &Path,
+    place: &ReaderPlace,
     database: &DatabaseOptions,
     view: &ViewOptions,
     first_rows: Option<usize>,
     now: Time,
     offset: UtcOffset,
 ) -> Result<Inspected, Fault> {
-    let mut opened = open(program, database, view).await?;
+    let mut opened = open(place, database, view).await?;
     let condition = opened.conditions(view, now, offset)?;
     let (mut rows, mut first) = (None, Vec::new());
     match first_rows {
