@@ -11,6 +11,7 @@ pub mod dicom;
 pub mod dict;
 pub mod export;
 pub mod keys;
+pub mod manual;
 pub mod map;
 pub mod plans;
 pub mod queue;
@@ -23,7 +24,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::app;
 use crate::codec::sheet::{self, Sheet};
@@ -97,6 +98,9 @@ enum Verb {
     /// A process of the service's own: reads one database for it.
     #[command(hide = true)]
     ViewsReader,
+    /// Pages for `man` and completions for shells, for who makes packages.
+    #[command(hide = true)]
+    Manual(manual::ManualArguments),
 }
 
 /// Where the configuration lies.
@@ -174,6 +178,7 @@ pub fn run() -> u8 {
         Verb::Catalog(verb) => run_catalog(&verb),
         Verb::Views(verb) => views::run(&verb),
         Verb::ViewsReader => views_reader::run(),
+        Verb::Manual(arguments) => manual::run(&arguments, Command::command()),
     }
 }
 
