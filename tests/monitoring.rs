@@ -124,7 +124,8 @@ fn series(expression: &str) -> BTreeSet<String> {
         } else {
             let (word, behind) = rest.split_at(end);
             let grouping = matches!(word, "by" | "on" | "ignoring");
-            let called = behind.trim_start().starts_with('(');
+            let behind_it = behind.trim_start();
+            let called = behind_it.starts_with('(') || behind_it.starts_with("by (");
             rest = if grouping && called {
                 behind.split_once(')').expect("the labels end").1
             } else {
