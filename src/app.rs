@@ -140,6 +140,7 @@ pub fn recorder() -> Result<PrometheusHandle, StartError> {
         .install_recorder()
         .map_err(|error| StartError::Metrics(error.to_string()))?;
     crate::metrics::describe();
+    metrics::gauge!("process_start_time_seconds").set(clock::now().0 as f64 / 1_000.0);
     Ok(handle)
 }
 
