@@ -60,7 +60,7 @@ pub use evictions::Footing;
 pub use evidence::{Chain, Evidence};
 pub use fetches::{ClaimedFetch, FetchEnd, Judged, Want};
 pub use inspection::FileCheck;
-pub use keys::{KeyFault, load_or_make as load_or_make_keys};
+pub use keys::{KeyFault, has as has_keys, load_or_make as load_or_make_keys, read as read_keys};
 pub use links::{LinkFault, Linked};
 pub use mappings::{MappingShown, StandardCode};
 pub use notices::{NewNotice, Notice, NoticeFigures, Reason};

@@ -12,6 +12,7 @@ pub mod dict;
 pub mod doctor;
 pub mod export;
 pub mod keys;
+pub mod manual;
 pub mod map;
 pub mod plans;
 pub mod queue;
@@ -24,11 +25,12 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
+use crate::app;
 use crate::codec::sheet::{self, Sheet};
 use crate::config::Config;
-use crate::ledger::{self, Ledger};
+use crate::ledger::Ledger;
 use crate::limits::{BY_CHARACTERS_MAX, DICTIONARY_ROWS_MAX, SHEET_BYTES_MAX};
 use crate::model::Time;
 
@@ -99,6 +101,9 @@ enum Verb {
     /// A process of the service's own: reads one database for it.
     #[command(hide = true)]
     ViewsReader,
+    /// Pages for `man` and completions for shells, for who makes packages.
+    #[command(hide = true)]
+    Manual(manual::ManualArguments),
 }
 
 /// Where the configuration lies.
@@ -177,6 +182,7 @@ pub fn run() -> u8 {
         Verb::Catalog(verb) => run_catalog(&verb),
         Verb::Views(verb) => views::run(&verb),
         Verb::ViewsReader => views_reader::run(),
+        Verb::Manual(arguments) => manual::run(&arguments, Command::command()),
     }
 }
 
@@ -220,14 +226,14 @@ fn run_catalog(verb: &CatalogVerb) -> u8 {
 
 /// The ledger, to be read beside a running service.
 fn open_to_read(config: &Config) -> Result<Ledger, u8> {
-    let keys = ledger::load_or_make_keys(&config.data.join("keys"), false).map_err(fail)?;
+    let keys = app::open_keys(&config.data, false).map_err(fail)?;
     Ledger::open_to_read(&config.data.join("ledger"), keys).map_err(fail)
 }
 
 /// The ledger, for what a person decides beside a running service
 /// (docs/decisions/0003-verbs-write-beside-the-service.md).
 fn open_beside(config: &Config) -> Result<Ledger, u8> {
-    let keys = ledger::load_or_make_keys(&config.data.join("keys"), false).map_err(fail)?;
+    let keys = app::open_keys(&config.data, false).map_err(fail)?;
     Ledger::open_beside(&config.data.join("ledger"), keys).map_err(fail)
 }
 

@@ -39,6 +39,8 @@ mod eviction;
 mod frames;
 #[path = "appliance/full.rs"]
 mod full;
+#[path = "appliance/host.rs"]
+mod host;
 #[path = "appliance/keys.rs"]
 mod keys;
 #[path = "appliance/launcher.rs"]
@@ -61,6 +63,8 @@ mod pushing;
 mod queue;
 #[path = "appliance/register.rs"]
 mod register;
+#[path = "appliance/reload.rs"]
+mod reload;
 #[path = "appliance/screens.rs"]
 mod screens;
 #[path = "appliance/simulate.rs"]

@@ -21,7 +21,7 @@ use super::limits::{BUNDLE_FILE_BYTES_MAX, BUNDLE_LOG_LINES, PROGRAM_WAIT};
 use super::redact::{self, Filter};
 use crate::config::{Config, Zone};
 use crate::console::Report;
-use crate::ledger::{self, Ledger, LedgerError};
+use crate::ledger::{Ledger, LedgerError};
 use crate::model::{DeliveryState, Time};
 use crate::upstream;
 
@@ -186,8 +186,11 @@ async fn told(program: &str, arguments: &[&str]) -> String {
 
 /// What the running service says of itself.
 async fn from_console(zone: &Zone, path: &str) -> String {
-    let Some(mut address) = zone.listen else {
-        return "the console zone has no plain address\n".to_owned();
+    let listen = zone.listen.clone();
+    let looking = move || listen.map(|listen| super::zone::addresses(&listen)).unwrap_or_default();
+    let addresses = tokio::task::spawn_blocking(looking).await.unwrap_or_default();
+    let Some(mut address) = addresses.first().copied() else {
+        return "the console zone has no plain address that is known\n".to_owned();
     };
     if address.ip().is_unspecified() {
         let own = if address.is_ipv4() {
@@ -208,8 +211,7 @@ fn ledger_json(data: &Path) -> Value {
 }
 
 fn numbers(data: &Path) -> Result<Value, String> {
-    let keys = ledger::load_or_make_keys(&data.join("keys"), false);
-    let keys = keys.map_err(|fault| fault.to_string())?;
+    let keys = super::ledger::keys(data).map_err(|fault| fault.to_string())?;
     let read = || -> Result<Value, LedgerError> {
         let ledger = Ledger::open_to_read(&data.join("ledger"), keys)?;
         let (version, newest) = ledger.versions()?;

@@ -4,13 +4,14 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::process::{Command, Stdio};
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
 use super::peer::{certificate_finding, first_end, is_made_out_to};
 use super::{Finding, Words};
-use crate::config::Zone;
+use crate::config::{Listen, Zone};
 use crate::http::{self, Certificate};
 use crate::model::Time;
 
@@ -20,14 +21,91 @@ const PROCESSES_MAX: usize = 20_000;
 /// What is told of a zone.
 pub(super) fn findings(subject: &str, zone: &Zone, now: Time) -> Vec<Finding> {
     let mut findings = Vec::new();
-    if let Some(address) = zone.listen {
-        findings.push(listening(subject, address));
+    if let Some(listen) = &zone.listen {
+        heard(subject, listen, &mut findings);
     }
-    if let Some((address, certificate)) = &zone.listen_tls {
-        findings.push(listening(subject, *address));
-        findings.extend(of_certificate(subject, *address, certificate, now));
+    if let Some((listen, certificate)) = &zone.listen_tls {
+        let addresses = heard(subject, listen, &mut findings);
+        findings.extend(of_certificate(subject, &addresses, certificate, now));
     }
     findings
+}
+
+/// Tells of a listener; the addresses at which it is reached, as far as they are known.
+fn heard(subject: &str, listen: &Listen, findings: &mut Vec<Finding>) -> Vec<SocketAddr> {
+    match listen {
+        Listen::Address(address) => {
+            findings.push(listening(subject, *address));
+            vec![*address]
+        }
+        Listen::Passed(name) => {
+            let (finding, addresses) = passed(subject, name);
+            findings.push(finding);
+            addresses
+        }
+    }
+}
+
+/// The addresses of a listener, for who wants to call it.
+pub(super) fn addresses(listen: &Listen) -> Vec<SocketAddr> {
+    match listen {
+        Listen::Address(address) => vec![*address],
+        Listen::Passed(name) => unit(name).map_or_else(|_| Vec::new(), |(_, addresses)| addresses),
+    }
+}
+
+/// The state of the socket unit behind a name, and where it listens (systemctl(1), show).
+fn unit(name: &str) -> Result<(String, Vec<SocketAddr>), String> {
+    let unit = format!("forepost-{name}.socket");
+    let asked = Command::new("systemctl")
+        .args(["show", &unit, "--property=ActiveState,Listen"])
+        .stdin(Stdio::null())
+        .output();
+    let output = asked.map_err(|error| error.to_string())?;
+    if !output.status.success() {
+        return Err(String::from_utf8_lossy(&output.stderr).trim().to_owned());
+    }
+    Ok(shown(&String::from_utf8_lossy(&output.stdout)))
+}
+
+/// What `systemctl show` prints: `ActiveState=active`, `Listen=0.0.0.0:80 (Stream)`.
+fn shown(text: &str) -> (String, Vec<SocketAddr>) {
+    let values = |key: &'static str| text.lines().filter_map(move |line| line.strip_prefix(key));
+    let state = values("ActiveState=").next().unwrap_or("unknown").to_owned();
+    let address = |value: &str| value.split_whitespace().next()?.parse().ok();
+    (state, values("Listen=").filter_map(address).collect())
+}
+
+/// A socket that systemd opens.
+fn passed(subject: &str, name: &str) -> (Finding, Vec<SocketAddr>) {
+    let unit_name = format!("forepost-{name}.socket");
+    let (state, addresses) = match unit(name) {
+        Ok(told) => told,
+        Err(error) => {
+            let words = Words::new(
+                format!("端口由 systemd 打开（{unit_name}），状态看不到：{error}"),
+                format!("systemd opens it ({unit_name}); its state cannot be seen: {error}"),
+            );
+            return (Finding::fine(subject, "listen", words), Vec::new());
+        }
+    };
+    let list: Vec<String> = addresses.iter().map(SocketAddr::to_string).collect();
+    let list = list.join(" ");
+    let words = Words::new(
+        format!("{unit_name} {state}：{list}"),
+        format!("{unit_name} is {state}: {list}"),
+    );
+    let finding = match state.as_str() {
+        "active" => Finding::fine(subject, "listen", words),
+        _ => {
+            let next = Words::new(
+                format!("`systemctl enable --now {unit_name}`，然后 `systemctl restart forepost`"),
+                format!("`systemctl enable --now {unit_name}`, then `systemctl restart forepost`"),
+            );
+            Finding::failing(subject, "listen", words, next)
+        }
+    };
+    (finding, addresses)
 }
 
 /// Whether the address is this machine's, and who listens there. The port itself is never bound: a
@@ -142,7 +220,7 @@ fn ip_of(hex: &str) -> Option<IpAddr> {
 
 fn of_certificate(
     subject: &str,
-    address: SocketAddr,
+    addresses: &[SocketAddr],
     certificate: &Certificate,
     now: Time,
 ) -> Vec<Finding> {
@@ -163,17 +241,18 @@ fn of_certificate(
     let ends = first_end(&chain);
     let mut findings = vec![certificate_finding(subject, "certificate", ends, now)];
     if let Some(first) = chain.first() {
-        findings.push(names(subject, address, first));
+        findings.push(names(subject, addresses, first));
     }
     findings
 }
 
 /// Whether the certificate is made out to an address under which the door is reached.
-fn names(subject: &str, address: SocketAddr, certificate: &CertificateDer<'_>) -> Finding {
-    let addresses = match address.ip().is_unspecified() {
-        true => own_addresses(),
-        false => BTreeSet::from([address.ip()]),
-    };
+fn names(subject: &str, at: &[SocketAddr], certificate: &CertificateDer<'_>) -> Finding {
+    let named = at.iter().map(SocketAddr::ip).filter(|ip| !ip.is_unspecified());
+    let mut addresses: BTreeSet<IpAddr> = named.collect();
+    if addresses.is_empty() {
+        addresses = own_addresses();
+    }
     let fits: Vec<String> = addresses
         .iter()
         .map(IpAddr::to_string)
@@ -261,6 +340,16 @@ mod tests {
         assert_eq!(found("127.0.0.1:8080"), ["4711"]);
         assert_eq!(found("0.0.0.0:8080"), ["4711"]);
         assert!(found("127.0.0.1:8081").is_empty() && found("192.0.2.1:8080").is_empty());
+    }
+
+    #[test]
+    fn a_socket_unit_tells_where_it_listens() {
+        let told =
+            shown("Listen=0.0.0.0:80 (Stream)\nListen=[::]:80 (Stream)\nActiveState=active\n");
+        let addresses: Vec<SocketAddr> =
+            ["0.0.0.0:80", "[::]:80"].map(|at| at.parse().unwrap()).into();
+        assert_eq!(told, ("active".to_owned(), addresses));
+        assert_eq!(shown("").0, "unknown");
     }
 
     #[test]
