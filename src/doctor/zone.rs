@@ -184,7 +184,8 @@ fn holder(inodes: &BTreeSet<String>) -> Option<String> {
 
 /// The inodes of the sockets that listen where a connection to the address would arrive.
 fn listeners(address: SocketAddr) -> BTreeSet<String> {
-    let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(fs::read_to_string);
+    // By our own process: `/proc` of the service's unit shows processes only.
+    let tables = ["/proc/self/net/tcp", "/proc/self/net/tcp6"].map(fs::read_to_string);
     tables.into_iter().flatten().flat_map(|table| listed(&table, address)).collect()
 }
 
@@ -241,17 +242,21 @@ fn of_certificate(
     let ends = first_end(&chain);
     let mut findings = vec![certificate_finding(subject, "certificate", ends, now)];
     if let Some(first) = chain.first() {
-        findings.push(names(subject, addresses, first));
+        findings.extend(names(subject, addresses, first));
     }
     findings
 }
 
-/// Whether the certificate is made out to an address under which the door is reached.
-fn names(subject: &str, at: &[SocketAddr], certificate: &CertificateDer<'_>) -> Finding {
+/// Whether the certificate is made out to an address under which the door is reached. Nothing where
+/// no address is known: the service's unit may not ask for those of the network cards.
+fn names(subject: &str, at: &[SocketAddr], certificate: &CertificateDer<'_>) -> Option<Finding> {
     let named = at.iter().map(SocketAddr::ip).filter(|ip| !ip.is_unspecified());
     let mut addresses: BTreeSet<IpAddr> = named.collect();
     if addresses.is_empty() {
         addresses = own_addresses();
+    }
+    if addresses.is_empty() {
+        return None;
     }
     let fits: Vec<String> = addresses
         .iter()
@@ -264,7 +269,7 @@ fn names(subject: &str, at: &[SocketAddr], certificate: &CertificateDer<'_>) -> 
             format!("证书签给了 {fits}"),
             format!("the certificate is made out to {fits}"),
         );
-        return Finding::fine(subject, "names", words);
+        return Some(Finding::fine(subject, "names", words));
     }
     let list: Vec<String> = addresses.iter().map(IpAddr::to_string).collect();
     let list = list.join(" ");
@@ -276,7 +281,7 @@ fn names(subject: &str, at: &[SocketAddr], certificate: &CertificateDer<'_>) -> 
         "如果调用方按 IP 访问：`forepost certificate` 时加上该 IP",
         "if callers come by IP, make it anew with that address: `forepost certificate`",
     );
-    Finding::warning(subject, "names", words, next)
+    Some(Finding::warning(subject, "names", words, next))
 }
 
 /// The addresses of this machine's network cards, those that reach no further than itself left out
