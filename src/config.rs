@@ -41,6 +41,8 @@ pub struct Config {
     pub cache: PathBuf,
     /// The hospital's wall clock.
     pub offset: UtcOffset,
+    /// The host (`host[:port]`) by whose time `doctor` judges the machine's clock.
+    pub time_server: Option<String>,
     /// The hospitals served.
     pub hospitals: Vec<Hospital>,
     /// HIS, PACS, LIS, workstations.
@@ -172,6 +174,7 @@ impl Config {
             cache: root.path("cache").unwrap_or_else(|| data.join("cache")),
             data,
             offset,
+            time_server: take_time_server(&mut root),
             hospitals,
             hospital_zone,
             cloud_zone,
@@ -218,6 +221,22 @@ fn take_sources(root: &mut Section<'_>, callers: &[Caller]) -> Vec<SourceOptions
 fn take_offset(root: &mut Section<'_>) -> UtcOffset {
     let minutes = root.number("utc_offset_minutes", -1_500, 1_500).unwrap_or(480);
     UtcOffset::from_minutes(minutes as i32).unwrap_or_else(UtcOffset::china)
+}
+
+/// A host, or a host with a port; an IPv6 address with a port stands in brackets.
+fn take_time_server(root: &mut Section<'_>) -> Option<String> {
+    let text = root.text("time_server")?;
+    let is_host = |host: &str| !host.is_empty() && !host.contains([' ', '/', '@']);
+    let is_whole = match text.rsplit_once(':') {
+        Some((host, port)) if !host.contains(':') || host.ends_with(']') => {
+            is_host(host) && port.parse::<u16>().is_ok_and(|port| port != 0)
+        }
+        _ => is_host(&text),
+    };
+    if !is_whole {
+        root.mistake("time_server", "expected a host, or a host with a port: ntp.hospital.cn:123");
+    }
+    is_whole.then_some(text)
 }
 
 fn take_zones(mut zones: Section<'_>) -> [Zone; 3] {

@@ -27,6 +27,8 @@ mod demo;
 mod dictionaries;
 #[path = "appliance/dimse.rs"]
 mod dimse;
+#[path = "appliance/doctor.rs"]
+mod doctor;
 #[path = "appliance/doors.rs"]
 mod doors;
 #[path = "appliance/every_way.rs"]
