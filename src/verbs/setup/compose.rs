@@ -81,9 +81,8 @@ pub fn compose(
     site: &Site,
 ) -> Result<Composed, Vec<Mistake>> {
     let whole = |error: String| vec![Mistake::new("TOML", Words::new(error.clone(), error))];
-    let begun = if text.trim().is_empty() { HEAD } else { text };
     let document: DocumentMut =
-        begun.parse().map_err(|e: toml_edit::TomlError| whole(e.to_string()))?;
+        text.parse().map_err(|e: toml_edit::TomlError| whole(e.to_string()))?;
     let mut work =
         Work { document, answers, present, site, done: Composed::default(), mistakes: Vec::new() };
     work.machine();
@@ -98,7 +97,8 @@ pub fn compose(
     if !work.mistakes.is_empty() {
         return Err(work.mistakes);
     }
-    work.done.text = work.document.to_string();
+    let head = if text.trim().is_empty() { HEAD } else { "" };
+    work.done.text = format!("{head}{}", work.document);
     Ok(work.done)
 }
 
@@ -216,6 +216,7 @@ impl Work<'_> {
         let tls = self.site.folder.join("tls");
         let Some(zones) = self.edited("zone", document::zones) else { return };
         let section = table(zones, zone, about);
+        put_text(section, key, place.clone());
         // A folder of certificates that is named by hand stays.
         if key == "listen_tls" {
             let file = |name: &str| tls.join(name).display().to_string();
@@ -228,7 +229,6 @@ impl Work<'_> {
                 }
             }
         }
-        put_text(section, key, place);
     }
 
     fn cloud_schemes(&self) -> Vec<String> {

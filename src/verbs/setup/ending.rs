@@ -119,7 +119,7 @@ impl Ending {
         for one in files {
             let shown = one.path.display().to_string();
             match one.same {
-                true => self.note(filled(&words::UNCHANGED, &format!("  {shown}"))),
+                true => self.note(filled(&words::UNCHANGED, &shown)),
                 false => self.lines.push(format!("  {:04o}  {shown}", one.mode)),
             }
         }

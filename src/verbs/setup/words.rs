@@ -138,7 +138,7 @@ pub const FAILING_PEERS: Text = text(
 );
 pub const WRITTEN: Text = text("已写入：", "Written:");
 pub const WOULD_WRITE: Text = text("将写入（--dry-run，未写）：", "Would be written (--dry-run):");
-pub const UNCHANGED: Text = text("没有变化：{}", "Unchanged: {}");
+pub const UNCHANGED: Text = text("  不变  {}", "  same  {}");
 pub const PRESENT_KEPT: Text = text("原配置留作 {}", "The configuration before is kept as {}");
 pub const NO_GROUP: Text = text(
     "没有 forepost 组：文件暂属 root。安装软件包后再运行一次 forepost setup。",

@@ -115,7 +115,11 @@ pub fn entry<'d>(
     if place(list, id).is_none() {
         let mut new = Table::new();
         new.insert(id.0, value(id.1));
-        explain(&mut new, about);
+        // Of entries of one kind the first is explained.
+        match list.is_empty() || key == "caller" {
+            true => explain(&mut new, about),
+            false => new.decor_mut().set_prefix("\n"),
+        }
         list.push(new);
     }
     let at = place(list, id)?;
