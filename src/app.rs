@@ -16,8 +16,9 @@ use tokio_util::task::TaskTracker;
 
 use crate::clock;
 use crate::config::{Config, Zone};
-use crate::console::{self, Console};
+use crate::console::{self, Board, Console};
 use crate::delivery::Delivery;
+use crate::doctor::Daily;
 use crate::http::{self, Callers, Door, ServeError, TlsFault};
 use crate::intake::Intake;
 use crate::ledger::{self, KeyFault, Ledger, LedgerError, Sm2KeyFault};
@@ -134,6 +135,8 @@ impl App {
     /// Builds all, binds every door and starts. Returns when every door listens.
     pub async fn start(mut config: Config, recorder: PrometheusHandle) -> Result<App, StartError> {
         let ledger = open_ledger(&config.data)?;
+        let board = Arc::new(Board::default());
+        let doctor = Daily::new(&config, Arc::clone(&board), clock::now);
         let cache = Cache::open(&config.cache)?;
         let prefetch = build::prefetch_flow(&config, &ledger, &cache)?;
         let delivery = build::start_delivery(&ledger, &config.deliveries)?;
@@ -157,6 +160,7 @@ impl App {
             recorder,
             offset: config.offset,
             clock: clock::now,
+            doctor: board,
         }));
         let mut bound = Bound::default();
         let boot = format!("{:x}", clock::now().0 & 0xffff_ffff);
@@ -174,6 +178,7 @@ impl App {
             settling: tokio::spawn(Arc::clone(&storage).run()),
             polling: tokio::spawn(dictionary.run(asked, clock::now, stop.clone())),
             keys: tokio::spawn(keys.keep_keys(clock::now)),
+            doctor: tokio::spawn(doctor.run()),
             notices: tokio::spawn(taking.notices.run(clock::now)),
             delivering: tokio::spawn(Arc::clone(&delivery).run()),
             views: Views::start(views),
@@ -221,6 +226,7 @@ struct Flows {
     delivering: JoinHandle<()>,
     keys: JoinHandle<()>,
     notices: JoinHandle<()>,
+    doctor: JoinHandle<()>,
     polling: JoinHandle<()>,
 }
 
@@ -234,6 +240,8 @@ impl Flows {
         self.keys.abort();
         // It only rings: what was found stands in the ledger.
         self.notices.abort();
+        // It only looks.
+        self.doctor.abort();
         self.storage.stop();
         self.delivery.stop();
         let flows = [

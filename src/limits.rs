@@ -343,6 +343,11 @@ pub const SCRUB_REST_MS: u64 = 86_400_000;
 /// Milliseconds between two looks at what readers found damaged, while nothing else is verified.
 pub const SUSPECTS_LOOK_MS: u64 = 1_000;
 
+/// Days before a certificate or a token ends from which it is alarmed, and alarmed again: an order
+/// at a provincial authority takes two to three weeks, one made good by hand the last week, and
+/// the day after the last is too late.
+pub const EXPIRY_DAYS: [u32; 3] = [30, 7, 1];
+
 /// Plans without a readable identifier that are read at once when a key has come.
 pub const TAKE_UP_PAGE: usize = 256;
 

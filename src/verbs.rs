@@ -9,6 +9,7 @@ pub mod demo;
 pub mod department;
 pub mod dicom;
 pub mod dict;
+pub mod doctor;
 pub mod export;
 pub mod keys;
 pub mod map;
@@ -54,6 +55,8 @@ enum Verb {
     Setup(setup::SetupArguments),
     /// Read the configuration and name every mistake.
     Check(ConfigArgument),
+    /// Look at this machine and everybody it talks to, and say what to do.
+    Doctor(doctor::DoctorArguments),
     /// Show the whole chain with made-up patients; needs nothing.
     Demo(demo::DemoArguments),
     /// What is planned for registered patients.
@@ -161,6 +164,7 @@ pub fn run() -> u8 {
             }
             Err(code) => code,
         },
+        Verb::Doctor(arguments) => doctor::run(&arguments),
         Verb::Demo(arguments) => demo::run(arguments),
         Verb::Plans(verb) => plans::run(&verb),
         Verb::Queue(verb) => queue::run(&verb),

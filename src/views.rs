@@ -41,7 +41,7 @@ use crate::ledger::Ledger;
 use crate::model::{Time, UtcOffset};
 use poll::Poll;
 
-pub use inspect::{Inspected, inspect};
+pub use inspect::{Inspected, connect, inspect, look};
 pub use limits::{INTERVAL_SECONDS, STATEMENT_SECONDS};
 pub use options::{DatabaseOptions, DateRange, Served, ViewOptions, addresses};
 pub use schedule::Window;

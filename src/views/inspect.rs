@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use super::child::Line;
+use super::child::{Line, Reader};
 use super::columns;
 use super::options::{DatabaseOptions, ViewOptions};
 use super::poll::open;
@@ -75,6 +75,25 @@ pub async fn inspect(
         absent: opened.matched.absent,
         first,
     })
+}
+
+/// Connects to a database in a reader of its own and hangs up; says what it calls itself.
+pub async fn connect(program: &Path, database: &DatabaseOptions) -> Result<String, Fault> {
+    let reader = Reader::open(program, database.open()).await?;
+    let system = reader.system.clone();
+    reader.close().await;
+    Ok(system)
+}
+
+/// Finds a view and its columns and reads no row; says which required fields have no column.
+pub async fn look(
+    program: &Path,
+    database: &DatabaseOptions,
+    view: &ViewOptions,
+) -> Result<Vec<&'static str>, Fault> {
+    let opened = open(program, database, view).await?;
+    opened.reader.close().await;
+    Ok(opened.matched.missing)
 }
 
 /// Personal values keep their length and nothing else.
