@@ -38,7 +38,7 @@ use self::compose::{Composed, compose};
 use self::dialogue::{Beginning, Dialogue, yes};
 use self::ending::Ending;
 use self::limits::ANSWERS_BYTES_MAX;
-use self::peers::Check;
+use self::peers::{Check, Wanted};
 use self::site::{Site, start_command};
 use self::terminal::{Left, Terminal};
 use self::words::{Language, filled};
@@ -161,7 +161,8 @@ impl<'a> Setup<'a> {
         })?;
         let mut ending = Ending::new(language, self.arguments.json);
         if self.check() == Check::Peers {
-            ending.findings(peers::all_peers(&config, &answers));
+            let all = peers::findings(&config, &answers, &self.site, Wanted::All);
+            ending.findings(all);
             if ending.failing() && !flag(&setup, "keep_failing_peers") {
                 ending.print();
                 return Err(fail(language.of(&words::FAILING_PEERS)));

@@ -12,7 +12,7 @@ use toml::{Table, Value};
 use super::answers::{self, Answers, applies, file_key, line, standard};
 use super::compose::compose;
 use super::limits::{ENTRIES_MAX, WRONG_ANSWERS_MAX};
-use super::peers::{self, Check};
+use super::peers::{self, Check, Wanted};
 use super::questions::{Choice, Kind, Question, SECTIONS, Section, Standard};
 use super::site::{self, Own, Site};
 use super::terminal::{Left, Terminal, Typed};
@@ -342,7 +342,8 @@ impl<'a> Dialogue<'a> {
         if peers::has_peer(&config, section.key, name.as_deref()) {
             self.terminal.tell_words(&filled(&words::CHECKING, &subject));
         }
-        let findings = peers::findings(&config, &self.answers, section.key, name.as_deref());
+        let wanted = Wanted::Of(section.key, name.as_deref());
+        let findings = peers::findings(&config, &self.answers, from.site, wanted);
         findings
             .iter()
             .for_each(|one| self.terminal.say(&peers::line(one, self.terminal.language)));

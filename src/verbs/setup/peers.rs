@@ -8,9 +8,9 @@ use std::fs::{File, Permissions};
 use std::io::Write;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use toml::{Table, Value};
+use toml_edit::{DocumentMut, Item, TomlError, Value};
 
 use super::answers::{Answers, line as answer, number};
 use super::compose::Composed;
@@ -18,8 +18,7 @@ use super::site::Site;
 use super::words::{Language, mark};
 use crate::clock;
 use crate::config::Config;
-use crate::doctor::{self, Finding};
-use crate::verbs::wait;
+use crate::doctor::{self, Finding, Subjects};
 
 /// Whether peers are asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,17 +33,15 @@ pub enum Check {
 pub fn config(composed: &Composed, site: &Site) -> Result<Config, Vec<String>> {
     let name = site.config.display().to_string();
     let broken = |error: String| vec![format!("{name}: {error}")];
-    let mut table: Table =
-        composed.text.parse().map_err(|e: toml::de::Error| broken(e.to_string()))?;
+    let mut document: DocumentMut =
+        composed.text.parse().map_err(|error: TomlError| broken(error.to_string()))?;
     let mut held = HashMap::new();
     for file in &composed.files {
         held.insert(file.path.clone(), hold(&file.text).map_err(|e| broken(e.to_string()))?);
     }
-    for (_, value) in table.iter_mut() {
-        reachable(value, &held, site);
-    }
-    let text = toml::to_string(&table).map_err(|error| broken(error.to_string()))?;
-    Config::parse(&text, &name).map_err(|fault| fault.0)
+    // In place, so that a mistake is told with its own line.
+    reachable(document.as_item_mut(), &held, site);
+    Config::parse(&document.to_string(), &name).map_err(|fault| fault.0)
 }
 
 /// A file without a name: on no disk by any path, and gone with its last handle.
@@ -57,19 +54,36 @@ fn hold(text: &str) -> std::io::Result<File> {
 }
 
 /// Puts, in place of each path inside, where its file can be read from here.
-fn reachable(value: &mut Value, held: &HashMap<PathBuf, File>, site: &Site) {
+fn reachable(item: &mut Item, held: &HashMap<PathBuf, File>, site: &Site) {
+    if let Some(table) = item.as_table_like_mut() {
+        table.iter_mut().for_each(|(_, one)| reachable(one, held, site));
+    } else if let Some(list) = item.as_array_of_tables_mut() {
+        let all = list.iter_mut().flat_map(|table| table.iter_mut());
+        all.for_each(|(_, one)| reachable(one, held, site));
+    } else if let Some(value) = item.as_value_mut() {
+        reachable_value(value, held, site);
+    }
+}
+
+fn reachable_value(value: &mut Value, held: &HashMap<PathBuf, File>, site: &Site) {
     match value {
-        Value::String(text) => {
-            let path = Path::new(text.as_str());
-            if let Some(file) = held.get(path) {
-                *text = format!("/proc/self/fd/{}", file.as_raw_fd());
-            } else if !site.is_here() && path.is_absolute() && site.at(path).exists() {
-                *text = site.at(path).display().to_string();
-            }
+        Value::Array(list) => list.iter_mut().for_each(|one| reachable_value(one, held, site)),
+        Value::InlineTable(table) => {
+            table.iter_mut().for_each(|(_, one)| reachable_value(one, held, site));
         }
-        Value::Array(list) => list.iter_mut().for_each(|one| reachable(one, held, site)),
-        Value::Table(table) => table.iter_mut().for_each(|(_, one)| reachable(one, held, site)),
-        Value::Integer(_) | Value::Float(_) | Value::Boolean(_) | Value::Datetime(_) => {}
+        other => {
+            let Some(path) = other.as_str().map(PathBuf::from) else { return };
+            let from_here = match held.get(&path) {
+                Some(file) => format!("/proc/self/fd/{}", file.as_raw_fd()),
+                None if !site.is_here() && path.is_absolute() && site.at(&path).exists() => {
+                    site.at(&path).display().to_string()
+                }
+                None => return,
+            };
+            let decor = other.decor().clone();
+            *other = from_here.into();
+            *other.decor_mut() = decor;
+        }
     }
 }
 
@@ -85,77 +99,87 @@ pub fn has_peer(config: &Config, section: &str, name: Option<&str>) -> bool {
     }
 }
 
-/// What the doctor finds of a section, or of one entry of it.
+/// What the doctor finds of a section, of one entry of it, or of everybody who is named.
 pub fn findings(
     config: &Config,
     answers: &Answers,
-    section: &str,
-    name: Option<&str>,
+    site: &Site,
+    wanted: Wanted<'_>,
 ) -> Vec<Finding> {
     let now = clock::now();
-    let work = async {
-        match section {
-            "machine" => machine(config, answers).await,
-            "his" => {
-                let mut all = Vec::new();
-                for one in &config.dictionary_sources {
-                    all.extend(doctor::dictionary_source(one, now).await);
-                }
-                all
-            }
-            "source" => match config.sources.iter().find(|one| Some(one.name()) == name) {
-                Some(one) => doctor::source(one, now).await,
-                None => Vec::new(),
-            },
-            "destination" => {
-                let all = &config.deliveries.destinations;
-                match all.iter().find(|one| Some(&*one.name) == name) {
-                    Some(one) => doctor::destination(one, now).await,
-                    None => Vec::new(),
-                }
-            }
-            "database" => match config.databases.iter().find(|one| Some(&*one.name) == name) {
-                Some(one) => doctor::database(one, &config.views, now, config.offset).await,
-                None => Vec::new(),
-            },
-            _ => Vec::new(),
-        }
-    };
-    wait(work).unwrap_or_default()
+    let subjects = Subjects::of(config);
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let Ok(runtime) = runtime else { return Vec::new() };
+    let found = runtime.block_on(async {
+        let mut all = match wanted.takes("machine") && site.is_here() {
+            true => machine(config, answers).await,
+            false => Vec::new(),
+        };
+        all.extend(subjects.check_some(now, |subject| wanted.is(subject)).await);
+        all
+    });
+    // A resolver that hangs must not hold the conversation.
+    runtime.shutdown_background();
+    found
 }
 
-/// The clock, and whether our addresses are ours; the certificate is not made yet.
+/// Whose findings are wanted.
+#[derive(Debug, Clone, Copy)]
+pub enum Wanted<'a> {
+    /// Of everybody who is named, and of the machine.
+    All,
+    /// Of a section, or of one entry of it.
+    Of(&'a str, Option<&'a str>),
+}
+
+impl Wanted<'_> {
+    fn takes(self, section: &str) -> bool {
+        match self {
+            Wanted::All => true,
+            Wanted::Of(wanted, _) => wanted == section,
+        }
+    }
+
+    /// Whether it is the doctor's subject.
+    fn is(self, subject: &str) -> bool {
+        let (kind, name) = subject.split_once(' ').unwrap_or((subject, ""));
+        let section = if kind == "dictionary_source" { "his" } else { kind };
+        let peers = ["source", "destination", "database", "his"].contains(&section);
+        match self {
+            Wanted::All => peers,
+            Wanted::Of(_, wanted) => {
+                self.takes(section) && peers && wanted.is_none_or(|wanted| wanted == name)
+            }
+        }
+    }
+}
+
+/// The clock, and whether our addresses are ours; there is no certificate yet.
 async fn machine(config: &Config, answers: &Answers) -> Vec<Finding> {
     let now = clock::now();
     let machine = answers.one("machine");
     let mut all = doctor::clock(config.time_server.as_deref(), now).await;
-    for (name, address, port) in [
-        ("hospital", "hospital_address", "hospital_port"),
-        ("cloud", "cloud_address", "cloud_port"),
+    let clouds = answers.list("caller");
+    let clouds = clouds.iter().filter(|one| answer(one, "kind").as_deref() == Some("cloud"));
+    let schemes: Vec<String> = clouds.filter_map(|one| answer(one, "scheme")).collect();
+    let has = |scheme: &str| schemes.iter().any(|one| one == scheme);
+    for (name, address, port, is_wanted) in [
+        ("hospital", "hospital_address", "hospital_port", true),
+        ("hospital", "hospital_address", "hospital_tls_port", true),
+        ("cloud", "cloud_address", "cloud_port", has("http")),
+        ("cloud", "cloud_address", "cloud_tls_port", has("https")),
     ] {
         let parts = answer(&machine, address).zip(number(&machine, port));
-        let Some((address, port)) = parts else { continue };
+        let Some((address, port)) = parts.filter(|_| is_wanted) else { continue };
         let address = if address.contains(':') { format!("[{address}]") } else { address };
         let text = format!(
-            "data = \"/\"\n[[hospital]]\ncode = \"H\"\n[zone.{name}]\nlisten = \"{address}:{port}\"\n"
+            "data = \"/\"\n[[hospital]]\ncode = \"H\"\n\
+             [zone.{name}]\nlisten = \"{address}:{port}\"\n"
         );
         let Ok(small) = Config::parse(&text, name) else { continue };
         let zone = if name == "hospital" { &small.hospital_zone } else { &small.cloud_zone };
         all.extend(doctor::zone(name, zone, now).await);
-    }
-    all
-}
-
-/// What the doctor finds of everybody who is named.
-pub fn all_peers(config: &Config, answers: &Answers) -> Vec<Finding> {
-    let mut all = findings(config, answers, "machine", None);
-    all.extend(findings(config, answers, "his", None));
-    let sources = config.sources.iter().map(|one| ("source", one.name()));
-    let destinations = config.deliveries.destinations.iter();
-    let destinations = destinations.map(|one| ("destination", one.name.as_str()));
-    let databases = config.databases.iter().map(|one| ("database", one.name.as_str()));
-    for (section, name) in sources.chain(destinations).chain(databases) {
-        all.extend(findings(config, answers, section, Some(name)));
     }
     all
 }

@@ -190,18 +190,18 @@ pub fn wrapped(text: &str, columns: usize) -> Vec<String> {
     let indent: String = text.chars().take_while(|sign| *sign == ' ').collect();
     let mut lines = Vec::new();
     let mut line = indent.clone();
-    let mut blank = "";
+    let mut blanks = String::new();
     for piece in pieces(&text[indent.len()..]) {
-        let width = line.width() + blank.width() + piece.width();
+        let width = line.width() + blanks.len() + piece.width();
         if width > columns && line.len() > indent.len() && piece != " " {
             lines.push(std::mem::replace(&mut line, indent.clone()));
-            blank = "";
+            blanks.clear();
         }
         if piece == " " {
-            blank = " ";
+            blanks.push(' ');
             continue;
         }
-        line.push_str(std::mem::take(&mut blank));
+        line.push_str(&std::mem::take(&mut blanks));
         line.push_str(piece);
     }
     lines.push(line);
