@@ -17,6 +17,7 @@ pub mod map;
 pub mod plans;
 pub mod queue;
 pub mod serve;
+pub mod setup;
 pub mod simulate;
 pub mod views;
 pub mod views_reader;
@@ -52,6 +53,8 @@ struct Command {
 enum Verb {
     /// Run until SIGTERM.
     Serve(serve::ServeArguments),
+    /// Ask what the hospital's configuration needs, check each answer, and write it.
+    Setup(setup::SetupArguments),
     /// Read the configuration and name every mistake.
     Check(ConfigArgument),
     /// Look at this machine and everybody it talks to, and say what to do.
@@ -158,6 +161,7 @@ pub fn run() -> u8 {
     };
     match command.verb {
         Verb::Serve(arguments) => serve::run(&arguments),
+        Verb::Setup(arguments) => setup::run(&arguments),
         Verb::Check(argument) => match argument.read() {
             Ok(_) => {
                 println!("{} is in order", argument.config.display());
