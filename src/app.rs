@@ -2,7 +2,9 @@
 
 mod build;
 
+use std::fs::{File, TryLockError};
 use std::net::SocketAddr;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -41,6 +43,26 @@ pub enum StartError {
     /// The ledger.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
+    /// Another process serves from the data folder, or a restore is under way.
+    #[error("{path} is locked: another forepost serves from this data folder, or restores into it")]
+    Locked {
+        /// The lock.
+        path: String,
+    },
+    /// The data folder or its lock.
+    #[error("{path}: {source}")]
+    Data {
+        /// The file.
+        path: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A restore did not come to its end.
+    #[error("{path} is there: a restore was cut off; run the same `forepost restore` again")]
+    HalfRestored {
+        /// The mark that it left.
+        path: String,
+    },
     /// The cache.
     #[error("cache: {0}")]
     Cache(#[from] CacheError),
@@ -101,6 +123,8 @@ pub struct App {
     flows: Flows,
     stop: CancellationToken,
     doors: TaskTracker,
+    /// Let go when everything else is closed.
+    _lock: File,
 }
 
 /// Makes the process's recorder; once a process.
@@ -125,6 +149,27 @@ pub fn open_ledger(data: &Path) -> Result<Ledger, StartError> {
     Ok(ledger)
 }
 
+/// What a restore leaves in the data folder until it has come to its end.
+pub const RESTORING: &str = "restore.unfinished";
+
+/// Takes the data folder for this process alone, as long as the file lives: who serves and who
+/// restores exclude each other. Makes the folder where there is none.
+pub fn lock_data(data: &Path) -> Result<File, StartError> {
+    let path = data.join("service.lock");
+    let fault = |source| StartError::Data { path: path.display().to_string(), source };
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(data).map_err(fault)?;
+    let mut options = std::fs::OpenOptions::new();
+    let lock = options.write(true).create(true).truncate(false).mode(0o600).open(&path);
+    let lock = lock.map_err(fault)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => {
+            Err(StartError::Locked { path: path.display().to_string() })
+        }
+        Err(TryLockError::Error(error)) => Err(fault(error)),
+    }
+}
+
 /// Where the hospital's SM2 keys lie.
 pub fn sm2_folder(data: &Path) -> PathBuf {
     data.join("keys/sm2")
@@ -133,6 +178,11 @@ pub fn sm2_folder(data: &Path) -> PathBuf {
 impl App {
     /// Builds all, binds every door and starts. Returns when every door listens.
     pub async fn start(mut config: Config, recorder: PrometheusHandle) -> Result<App, StartError> {
+        let lock = lock_data(&config.data)?;
+        let unfinished = config.data.join(RESTORING);
+        if unfinished.exists() {
+            return Err(StartError::HalfRestored { path: unfinished.display().to_string() });
+        }
         let ledger = open_ledger(&config.data)?;
         let cache = Cache::open(&config.cache)?;
         let prefetch = build::prefetch_flow(&config, &ledger, &cache)?;
@@ -194,6 +244,7 @@ impl App {
             flows,
             stop,
             doors,
+            _lock: lock,
         })
     }
 

@@ -11,6 +11,8 @@ mod support;
 
 #[path = "appliance/audit.rs"]
 mod audit;
+#[path = "appliance/backup.rs"]
+mod backup;
 #[path = "appliance/campaign.rs"]
 mod campaign;
 #[path = "appliance/chain.rs"]

@@ -15,11 +15,17 @@ use crate::model::IdentifierKind;
 pub(super) struct Mistakes {
     file: String,
     list: RefCell<Vec<String>>,
+    paths: RefCell<Vec<PathBuf>>,
 }
 
 impl Mistakes {
     pub fn new(file: &str) -> Mistakes {
-        Mistakes { file: file.to_owned(), list: RefCell::default() }
+        Mistakes { file: file.to_owned(), list: RefCell::default(), paths: RefCell::default() }
+    }
+
+    /// Every path that a key gave, in the order of reading.
+    pub fn paths(&self) -> Vec<PathBuf> {
+        self.paths.borrow().clone()
     }
 
     pub fn into_list(self) -> Vec<String> {
@@ -62,7 +68,9 @@ impl<'a> Section<'a> {
     }
 
     pub fn path(&mut self, key: &str) -> Option<PathBuf> {
-        self.text(key).map(PathBuf::from)
+        let path = self.text(key).map(PathBuf::from)?;
+        self.mistakes.paths.borrow_mut().push(path.clone());
+        Some(path)
     }
 
     pub fn flag(&mut self, key: &str) -> Option<bool> {
@@ -92,6 +100,7 @@ impl<'a> Section<'a> {
     pub fn files(&mut self, key: &str) -> String {
         let mut all = String::new();
         for path in self.texts(key).unwrap_or_default() {
+            self.mistakes.paths.borrow_mut().push(PathBuf::from(&path));
             match std::fs::read_to_string(&path) {
                 Ok(text) => all.push_str(&text),
                 Err(error) => self.mistake(key, &format!("{path}: {error}")),

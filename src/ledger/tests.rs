@@ -1,3 +1,4 @@
+mod backup;
 mod deliveries;
 mod departments;
 mod notices;
