@@ -4,7 +4,7 @@ mod build;
 
 use std::fs::{File, TryLockError};
 use std::net::SocketAddr;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -46,13 +46,13 @@ pub enum StartError {
     /// Another process serves from the data folder, or a restore is under way.
     #[error("{path} is locked: another forepost serves from this data folder, or restores into it")]
     Locked {
-        /// The lock.
+        /// The folder.
         path: String,
     },
-    /// The data folder or its lock.
+    /// The data folder cannot be made or locked.
     #[error("{path}: {source}")]
     Data {
-        /// The file.
+        /// The folder.
         path: String,
         /// What the system said.
         source: std::io::Error,
@@ -153,18 +153,16 @@ pub fn open_ledger(data: &Path) -> Result<Ledger, StartError> {
 pub const RESTORING: &str = "restore.unfinished";
 
 /// Takes the data folder for this process alone, as long as the file lives: who serves and who
-/// restores exclude each other. Makes the folder where there is none.
+/// restores exclude each other. Makes the folder where there is none. The folder itself is locked:
+/// a file would belong to whoever came first, root or the service.
 pub fn lock_data(data: &Path) -> Result<File, StartError> {
-    let path = data.join("service.lock");
-    let fault = |source| StartError::Data { path: path.display().to_string(), source };
+    let fault = |source| StartError::Data { path: data.display().to_string(), source };
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(data).map_err(fault)?;
-    let mut options = std::fs::OpenOptions::new();
-    let lock = options.write(true).create(true).truncate(false).mode(0o600).open(&path);
-    let lock = lock.map_err(fault)?;
+    let lock = File::open(data).map_err(fault)?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),
         Err(TryLockError::WouldBlock) => {
-            Err(StartError::Locked { path: path.display().to_string() })
+            Err(StartError::Locked { path: data.display().to_string() })
         }
         Err(TryLockError::Error(error)) => Err(fault(error)),
     }

@@ -113,8 +113,11 @@ pub enum LedgerError {
         /// This program's version.
         ours: i64,
     },
-    /// Another version's tables; a verb that writes must be of the service's own version.
-    #[error("ledger is of version {found}, this program writes version {ours}")]
+    /// An older version's tables, of a service that still runs: a verb changes none.
+    #[error(
+        "ledger is of version {found}, this program writes version {ours}: restart the service \
+         first, which brings the ledger to it"
+    )]
     Other {
         /// The version found.
         found: i64,

@@ -173,6 +173,9 @@ pub const RETRY_MS_MAX: i64 = 300_000;
 /// the look is for what was missed, and ten thousand plans of it are three a second.
 pub const PUSH_LOOK_AGAIN_MS: i64 = 3_600_000;
 
+/// Milliseconds for which it stays known what a plan that ended had awaited.
+pub const AWAITED_KEEP_MS: i64 = 86_400_000;
+
 /// Milliseconds for which a search that is settled looks once more for what was pushed while it
 /// went on: many times as long as one takes.
 pub const PUSH_RECENT_MS: i64 = 60_000;

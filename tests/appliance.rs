@@ -67,6 +67,8 @@ mod screens;
 mod simulate;
 #[path = "appliance/stow.rs"]
 mod stow;
+#[path = "appliance/upgrading.rs"]
+mod upgrading;
 #[path = "appliance/views.rs"]
 mod views;
 #[path = "appliance/workstation.rs"]

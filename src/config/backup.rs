@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use super::section::Section;
 use crate::seal::age::{RECIPIENTS_MAX, Recipient};
 
-/// How many backups stay: of as many days, weeks and months that have any, the last of each.
+/// How many backups stay: of as many days, weeks and months that have any, the last of each; and
+/// as many as days, whatever their day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Kept {
     /// Days.

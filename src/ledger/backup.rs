@@ -491,6 +491,12 @@ fn take_up(
         evidence::add(connection, Some(id), "parked", &json!({ "fault": IN_DOUBT }), now)?;
         parked += 1;
     }
+    // It has waited long enough: how the destination was at the backup's time says nothing now.
+    connection
+        .prepare_cached(
+            "UPDATE delivery SET next_at = ?1 WHERE state = 'waiting' AND next_at > ?1",
+        )?
+        .execute([now.0])?;
     Ok(parked)
 }
 

@@ -171,12 +171,17 @@ pub(super) fn syncs(
 }
 
 pub(super) fn migrate(connection: &mut Connection) -> Result<(), LedgerError> {
+    migrate_to(connection, MIGRATIONS.len())
+}
+
+fn migrate_to(connection: &mut Connection, steps: usize) -> Result<(), LedgerError> {
     connection.execute_batch(
         "CREATE TABLE IF NOT EXISTS meta(key TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT",
     )?;
     check_readable(connection)?;
     let taken = meta(connection, "version")?.unwrap_or(0);
-    for (step, tables) in MIGRATIONS.iter().enumerate().skip(taken.max(0) as usize) {
+    let open = MIGRATIONS.iter().enumerate().take(steps).skip(taken.max(0) as usize);
+    for (step, tables) in open {
         let transaction = connection.transaction()?;
         for sql in *tables {
             transaction.execute_batch(sql)?;
@@ -199,12 +204,13 @@ pub(super) fn check_readable(connection: &Connection) -> Result<(), LedgerError>
     Ok(())
 }
 
-/// Whether the tables are exactly this program's, so that a verb may write beside a service.
+/// Whether a verb may write beside a service: the tables have all that this program knows, and
+/// what a newer one has added it need not know.
 pub(super) fn check_same(connection: &Connection) -> Result<(), LedgerError> {
     check_readable(connection)?;
     let ours = MIGRATIONS.len() as i64;
     let found = meta(connection, "version")?.unwrap_or(0);
-    if found == ours { Ok(()) } else { Err(LedgerError::Other { found, ours }) }
+    if found >= ours { Ok(()) } else { Err(LedgerError::Other { found, ours }) }
 }
 
 /// The version of its tables, and the oldest that may read them.
@@ -255,6 +261,18 @@ fn set_meta(connection: &Connection, key: &str, value: i64) -> Result<(), Ledger
         rusqlite::params![key, value],
     )?;
     Ok(())
+}
+
+/// The version of this program's tables.
+#[cfg(test)]
+pub(super) fn newest() -> i64 {
+    MIGRATIONS.len() as i64
+}
+
+/// Makes the tables of that version in an empty database, as its program would have.
+#[cfg(test)]
+pub(super) fn as_version(connection: &mut Connection, version: i64) {
+    migrate_to(connection, version as usize).expect("the steps can be taken");
 }
 
 /// Makes the tables of version one in an empty database.
@@ -352,10 +370,12 @@ mod tests {
 
     fn complaints(step: &[&str]) -> Vec<String> {
         let all: Vec<String> = step.iter().flat_map(|sql| statements(sql)).collect();
-        let table = |one: &String| {
-            one.strip_prefix("CREATE TABLE ").and_then(|rest| rest.split(['(', ' ']).next())
-        };
-        let made: Vec<String> = all.iter().filter_map(table).map(str::to_owned).collect();
+        let made: Vec<String> = all
+            .iter()
+            .filter_map(|one| one.strip_prefix("CREATE TABLE "))
+            .filter_map(|rest| rest.split(['(', ' ']).next())
+            .map(str::to_owned)
+            .collect();
         let complain = |one: &String| noticed(one, &made).map(|why| format!("{why}: {one}"));
         all.iter().filter_map(complain).collect()
     }

@@ -268,8 +268,9 @@ fn open_checkpointer(file: &Path) -> Result<Connection, LedgerError> {
 
 /// Copies the log into the database when it is long, beside the writer. When readers and writers
 /// never pause, the log cannot be started over from outside; past [`LEDGER_LOG_BYTES`] the
-/// checkpoint insists (RESTART) and the writer waits for it once. It does not insist while somebody
-/// reads an older state, a backup or a long list: the writer would wait in vain, every time.
+/// checkpoint insists (RESTART) and the writer waits for it once, [`LEDGER_INSIST_MS`] at most. It
+/// does not insist while somebody reads an old state, a backup or a long list: the writer would
+/// wait in vain, every time.
 fn checkpoint_until(connection: &Connection, end: &std::sync::mpsc::Receiver<()>) {
     let mut copied = 0;
     let mut told = false;
@@ -281,8 +282,8 @@ fn checkpoint_until(connection: &Connection, end: &std::sync::mpsc::Receiver<()>
         if bytes < LEDGER_CHECKPOINT_PAGES * 4_096 || bytes == copied {
             continue;
         }
-        let whole = match checkpoint(connection, "PASSIVE") {
-            Ok(whole) => whole,
+        let held = match checkpoint(connection, "PASSIVE") {
+            Ok(left) => left > LEDGER_CHECKPOINT_PAGES,
             Err(error) => {
                 log::warn!("checkpoint: {error}");
                 continue;
@@ -291,23 +292,23 @@ fn checkpoint_until(connection: &Connection, end: &std::sync::mpsc::Receiver<()>
         copied = bytes;
         let is_long = bytes > LEDGER_LOG_BYTES;
         if is_long
-            && whole
+            && !held
             && let Err(error) = checkpoint(connection, "RESTART")
         {
             log::warn!("checkpoint: {error}");
         }
         // Once a reader, not twice a second.
-        if is_long && !whole && !told {
-            log::info!(bytes; "the ledger's log grows while somebody reads: a backup, or a long list");
+        if is_long && held && !told {
+            log::info!(bytes; "the ledger's log grows while somebody reads: a backup, a long list");
         }
-        told = is_long && !whole;
+        told = is_long && held;
     }
 }
 
-/// Whether all of the log was copied.
-fn checkpoint(connection: &Connection, mode: &str) -> Result<bool, rusqlite::Error> {
+/// Copies the log; gives how many of its pages are left because somebody reads what is older.
+fn checkpoint(connection: &Connection, mode: &str) -> Result<i64, rusqlite::Error> {
     let sql = format!("PRAGMA wal_checkpoint({mode})");
-    connection.query_row(&sql, [], |row| Ok(row.get::<_, i64>(1)? == row.get::<_, i64>(2)?))
+    connection.query_row(&sql, [], |row| Ok(row.get::<_, i64>(1)? - row.get::<_, i64>(2)?))
 }
 
 /// Makes the reserve again once somebody has made room for it and far more.

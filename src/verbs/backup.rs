@@ -250,11 +250,11 @@ fn folder_file(to: &Path, file: &str) -> String {
     to.join(file).display().to_string()
 }
 
-/// One backup at a time; the lock ends with the file.
+/// One backup at a time. The folder itself is locked: a file would belong to whoever came first.
 fn only_one(data: &Path) -> Result<File, BackupFault> {
-    let path = data.join("ledger/backup.lock");
+    let path = data.join("ledger");
     let fault = |source| BackupFault::File { path: path.display().to_string(), source };
-    let lock = File::create(&path).map_err(fault)?;
+    let lock = File::open(&path).map_err(fault)?;
     lock.try_lock().map_err(|_| BackupFault::UnderWay)?;
     Ok(lock)
 }
@@ -273,8 +273,15 @@ fn gathered(config: &Config, path: &Path) -> Result<Vec<(Entry, Vec<u8>)>, Backu
     let mut wanted = vec![(CONFIG.to_owned(), Role::Config, path.to_owned())];
     let mut named: Vec<PathBuf> =
         config.paths.iter().filter(|one| one.is_file()).cloned().collect();
-    // The authority that workstations trust lies beside the certificate that it signed.
-    named.extend(files_in(&path.with_file_name("tls")));
+    // The authority that workstations trust lies beside the certificate that it signed. Its key may
+    // be root's alone, or in a safe.
+    let beside = files_in(&path.with_file_name("tls"));
+    let (readable, closed): (Vec<_>, Vec<_>) =
+        beside.into_iter().partition(|path| File::open(path).is_ok());
+    for path in closed {
+        eprintln!("forepost: {} is not ours to read and is left out", path.display());
+    }
+    named.extend(readable);
     named.sort();
     named.dedup();
     let number = |(at, path)| (format!("files/{}", at + 1), Role::Named, path);

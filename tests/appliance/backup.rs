@@ -159,6 +159,7 @@ fn a_backup_under_load_opens_with_age_and_goes_on_elsewhere_with_all_that_was_ac
     assert_eq!(fs::read_to_string(config.join("other.token")).unwrap(), format!("{TOKEN}\n"));
     let mode = fs::metadata(config.join("other.token")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
+    platform.up();
     other.restart();
     let plans = other.plans();
     for one in &before {
@@ -167,7 +168,6 @@ fn a_backup_under_load_opens_with_age_and_goes_on_elsewhere_with_all_that_was_ac
     assert_eq!(other.deliveries().len(), settled.len());
     let keys = other.verb_json(&["keys", "list", "--json"]);
     assert_eq!(keys[0]["name"], "autumn");
-    platform.up();
     await_end(&other);
     assert!(settled.iter().all(|one| platform.holds(one).is_some()));
     other.accept(&Patient::new(5_000).registration(30, 0));
@@ -250,9 +250,9 @@ fn a_restore_refuses_what_would_be_lost_by_its_number_and_keeps_what_it_replaces
     let told = restored(&restore(&file, &key, &forepost, &["--yes", "--lose", "2"]));
     let aside = told["kept_aside"].as_array().unwrap();
     assert!(aside[0].as_str().unwrap().contains("ledger.before-"), "{told}");
+    platform.up();
     forepost.restart();
     assert_eq!((forepost.plans().len(), forepost.deliveries().len()), (1, 2));
-    platform.up();
     await_end(&forepost);
     // What is aside is a ledger with its keys, for whoever wants to look.
     for path in aside.iter().map(|one| PathBuf::from(one.as_str().unwrap())) {

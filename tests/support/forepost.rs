@@ -33,6 +33,7 @@ const LOG_LINES: usize = 120;
 pub struct Forepost {
     pub setup: Setup,
     folder: TempDir,
+    program: PathBuf,
     process: Option<Child>,
     ready: Value,
     seen: Mutex<Seen>,
@@ -55,8 +56,13 @@ impl Forepost {
     /// Everything but the process.
     pub fn prepare(setup: Setup) -> Forepost {
         let folder = tempfile::tempdir().expect("a folder for the appliance");
-        let seen = Mutex::default();
-        Forepost { setup, folder, process: None, ready: Value::Null, seen }
+        let (program, seen) = (env!("CARGO_BIN_EXE_forepost").into(), Mutex::default());
+        Forepost { setup, folder, program, process: None, ready: Value::Null, seen }
+    }
+
+    /// From the next start on, service and verbs are those of another program.
+    pub fn run_by(&mut self, program: &Path) {
+        self.program = program.to_owned();
     }
 
     /// Starts again on the same data, with the set-up as it is now.
@@ -67,7 +73,7 @@ impl Forepost {
         let config = self.setup.write(self.folder.path());
         let log = OpenOptions::new().create(true).append(true).open(self.log_path());
         let log = log.expect("the appliance's log");
-        let process = Command::new(env!("CARGO_BIN_EXE_forepost"))
+        let process = Command::new(&self.program)
             .args(["serve", "--log", self.setup.log, "--config"])
             .arg(config)
             .arg("--ready-file")
@@ -302,7 +308,7 @@ impl Forepost {
 
     /// Runs another verb of the binary on the same configuration.
     pub fn verb(&self, arguments: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_forepost"))
+        Command::new(&self.program)
             .args(arguments)
             .arg("--config")
             .arg(self.folder.path().join("forepost.toml"))
