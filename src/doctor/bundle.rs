@@ -21,6 +21,7 @@ use super::limits::{BUNDLE_FILE_BYTES_MAX, BUNDLE_LOG_LINES, PROGRAM_WAIT};
 use super::redact::{self, Filter};
 use crate::config::{Config, Zone};
 use crate::console::Report;
+use crate::host;
 use crate::ledger::{Ledger, LedgerError};
 use crate::model::{DeliveryState, Time};
 use crate::upstream;
@@ -211,7 +212,8 @@ fn ledger_json(data: &Path) -> Value {
 }
 
 fn numbers(data: &Path) -> Result<Value, String> {
-    let keys = super::ledger::keys(data).map_err(|fault| fault.to_string())?;
+    let keys = host::ledger_keys(data, false);
+    let keys = keys.map_err(|fault| fault.to_string())?;
     let read = || -> Result<Value, LedgerError> {
         let ledger = Ledger::open_to_read(&data.join("ledger"), keys)?;
         let (version, newest) = ledger.versions()?;

@@ -8,9 +8,8 @@ use super::limits::CALL_WAIT;
 use super::peer::{Endpoint, seconds};
 use super::{Finding, Words};
 use crate::fault::Fault;
-use crate::host;
 use crate::model::Time;
-use crate::views::{self, DatabaseOptions, ReaderPlace, ViewOptions};
+use crate::views::{self, DatabaseOptions, ViewOptions};
 
 /// Connects as the service would, and finds each view with its columns; no row is read.
 pub(super) async fn findings(
@@ -27,7 +26,7 @@ pub(super) async fn findings(
         }
     }
     let began = Instant::now();
-    let connected = timeout(CALL_WAIT, views::connect(&reader(), options)).await;
+    let connected = timeout(CALL_WAIT, views::connect(&views::reader_place(), options)).await;
     match connected.unwrap_or_else(|_| Err(silent())) {
         Ok(system) => {
             let milliseconds = began.elapsed().as_millis();
@@ -46,11 +45,6 @@ pub(super) async fn findings(
         findings.push(of_view(subject, options, view).await);
     }
     findings
-}
-
-/// Where the service has its readers: within a unit that forbids it children, another unit's.
-fn reader() -> ReaderPlace {
-    host::views_reader().map_or_else(views::own_child, ReaderPlace::Socket)
 }
 
 fn silent() -> Fault {
@@ -117,7 +111,7 @@ fn not_connected(subject: &str, fault: &Fault) -> Finding {
 }
 
 async fn of_view(subject: &str, options: &DatabaseOptions, view: &ViewOptions) -> Finding {
-    let looked = timeout(CALL_WAIT, views::look(&reader(), options, view)).await;
+    let looked = timeout(CALL_WAIT, views::look(&views::reader_place(), options, view)).await;
     let name = &view.name;
     match looked.unwrap_or_else(|_| Err(silent())) {
         Ok(missing) if missing.is_empty() => {

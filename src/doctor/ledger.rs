@@ -7,10 +7,9 @@ use std::path::Path;
 use super::limits::{DELIVERY_OLD_MS, LEDGER_CHECK_WAIT, LEDGER_LOG_BYTES};
 use super::{Finding, Words};
 use crate::host::{self, CredentialFault};
-use crate::ledger::{self, FileCheck, KeyFault, Ledger, LedgerError, Tally};
+use crate::ledger::{FileCheck, KeyFault, Ledger, LedgerError, Tally};
 use crate::limits::LEDGER_RESERVE_BYTES;
 use crate::model::{DeliveryState, Time};
-use crate::seal::Keys;
 
 const SUBJECT: &str = "ledger";
 
@@ -22,7 +21,7 @@ pub(super) fn findings(data: &Path, now: Time) -> Vec<Finding> {
             Words::new("还没有账本，首次启动时建立", "no ledger yet; the first start makes it");
         return vec![Finding::fine(SUBJECT, "open", words)];
     }
-    let keys = match keys(data) {
+    let keys = match host::ledger_keys(data, false) {
         Ok(keys) => keys,
         Err(fault) => return vec![keyless(&fault)],
     };
@@ -34,44 +33,22 @@ pub(super) fn findings(data: &Path, now: Time) -> Vec<Finding> {
     findings
 }
 
-/// Why the keys are not had.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum Keyless {
-    /// Their file.
-    #[error(transparent)]
-    File(#[from] KeyFault),
-    /// The credential to which they were moved.
-    #[error(transparent)]
-    Credential(#[from] CredentialFault),
-}
-
-/// The keys of an existing ledger, in their file, or else in the machine's credential.
-pub(super) fn keys(data: &Path) -> Result<Keys, Keyless> {
-    let folder = data.join("keys");
-    if !ledger::has_keys(&folder)
-        && let Some((text, place)) = host::sealed_keys(true)?
-    {
-        return Ok(ledger::read_keys(&text, &place)?);
-    }
-    Ok(ledger::load_or_make_keys(&folder, false)?)
-}
-
-fn keyless(fault: &Keyless) -> Finding {
+fn keyless(fault: &CredentialFault) -> Finding {
     let words =
         Words::new(format!("密钥不可用：{fault}"), format!("the keys cannot be had: {fault}"));
     let next = match fault {
-        Keyless::File(KeyFault::Open { path, .. }) => {
+        CredentialFault::Keys(KeyFault::Open { path, .. }) => {
             Words::new(format!("`chmod 600 {path}`"), format!("`chmod 600 {path}`"))
         }
-        Keyless::Credential(_) => Words::new(
-            "以 root 运行；凭据只能在封存它的机器上打开，换过主板或 TPM 时从备份恢复（`forepost restore`）",
-            "run it as root; the credential opens on the machine that sealed it only: with another \
-             board or TPM restore the backup (`forepost restore`)",
-        ),
-        _ => Words::new(
+        CredentialFault::Keys(_) => Words::new(
             "从备份恢复密钥文件（`forepost restore`）；没有它，账本中的个人信息无人能读",
             "restore the key file from the backup (`forepost restore`); without it nobody reads \
              what is personal in the ledger",
+        ),
+        _ => Words::new(
+            "以 root 运行；凭据只能在封存它的机器上打开，换过主板或 TPM 时从备份恢复（`forepost restore`）",
+            "run it as root; the credential opens on the machine that sealed it only: with another \
+             board or TPM restore the backup (`forepost restore`)",
         ),
     };
     Finding::failing("keys", "read", words, next)

@@ -35,7 +35,7 @@ pub(super) fn findings(subject: &str, zone: &Zone, now: Time) -> Vec<Finding> {
 fn heard(subject: &str, listen: &Listen, findings: &mut Vec<Finding>) -> Vec<SocketAddr> {
     match listen {
         Listen::Address(address) => {
-            findings.push(listening(subject, *address));
+            findings.push(own_listener(subject, *address));
             vec![*address]
         }
         Listen::Passed(name) => {
@@ -110,7 +110,7 @@ fn passed(subject: &str, name: &str) -> (Finding, Vec<SocketAddr>) {
 
 /// Whether the address is this machine's, and who listens there. The port itself is never bound: a
 /// service that starts at that moment would not get it.
-fn listening(subject: &str, address: SocketAddr) -> Finding {
+fn own_listener(subject: &str, address: SocketAddr) -> Finding {
     if let Err(error) = TcpListener::bind((address.ip(), 0)) {
         let words = Words::new(
             format!("{} 不是本机的地址：{error}", address.ip()),

@@ -8,12 +8,12 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::{ConfigArgument, DONE, FAILED, MISUSED, fail};
-use crate::app::open_keys;
 use crate::clock;
 use crate::config::Config;
 use crate::console::Report;
 use crate::doctor::limits::COLUMNS;
 use crate::doctor::{Bundle, Finding, State, Subjects, worst};
+use crate::host;
 use crate::ledger::Ledger;
 use crate::model::FindingState;
 
@@ -85,7 +85,7 @@ fn look(arguments: &DoctorArguments) -> Result<u8, u8> {
 
 /// A clock that shows less than what is recorded is judged as the service judges it.
 fn believe(config: &Config) {
-    let Ok(keys) = open_keys(&config.data, false) else { return };
+    let Ok(keys) = host::ledger_keys(&config.data, false) else { return };
     let last = Ledger::open_to_read(&config.data.join("ledger"), keys)
         .and_then(|ledger| ledger.last_moment());
     if let Ok(Some(last)) = last {
