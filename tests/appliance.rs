@@ -61,6 +61,8 @@ mod queue;
 mod register;
 #[path = "appliance/screens.rs"]
 mod screens;
+#[path = "appliance/setup_verb.rs"]
+mod setup_verb;
 #[path = "appliance/simulate.rs"]
 mod simulate;
 #[path = "appliance/stow.rs"]
