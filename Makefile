@@ -6,7 +6,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test setup launcher check bench night year fuzz web package image boot-test
+.PHONY: help demo test setup launcher check bench night year released fuzz web package image boot-test
 
 # Passed to the program that a verb ends in: `make demo ARGS=--once`.
 ARGS ?=
@@ -79,8 +79,10 @@ bench: ## the figures of docs/PERFORMANCE.md, measured on this machine beside th
 	.ci/setup
 	exec benches/run $(ARGS)
 
-night: ## a simulated year, then the campaigns, in 150 minutes in all; evidence to docs/evidence/
+night: ## a simulated year, machines, then the campaigns, in 150 minutes in all; evidence to docs/evidence/
 	.ci/setup
+	$(MAKE) --no-print-directory launcher
+	$(MAKE) --no-print-directory web
 	cargo nextest run --workspace --locked --profile night --no-run
 	list='cargo nextest list --workspace --locked --message-format oneline'
 	campaigns=$$($$list -E 'test(campaign)' | grep -c . || true)
@@ -89,13 +91,17 @@ night: ## a simulated year, then the campaigns, in 150 minutes in all; evidence 
 	fi
 	mkdir -p docs/evidence
 	SECONDS=0
+	packaging/build
 	$(MAKE) --no-print-directory year
+	$(MAKE) --no-print-directory released
+	cargo nextest run --workspace --locked --profile night -E 'test(/(^|::)night_/)'
+	cargo nextest run --workspace --locked --profile night -E 'test(the_program_of_the_last_release)'
 	left=$$(( $(NIGHT_SECONDS) - SECONDS ))
 	if [ "$$left" -lt "$$campaigns" ]; then
-		echo "the year took $$SECONDS s and left the campaigns nothing of the night" >&2; exit 1
+		echo "year and machines took $$SECONDS s and left the campaigns nothing" >&2; exit 1
 	fi
 	seconds=$${FOREPOST_CAMPAIGN_SECONDS:-$$(( left / campaigns ))}
-	echo "the year took $$SECONDS s; $$campaigns campaigns, $$seconds s each"
+	echo "year and machines took $$SECONDS s; $$campaigns campaigns, $$seconds s each"
 	FOREPOST_CAMPAIGN_SECONDS=$$seconds FOREPOST_EVIDENCE=$(CURDIR)/docs/evidence \
 		timeout --foreground --signal=INT $$(( left + 600 )) \
 		cargo nextest run --workspace --locked --profile night -E 'test(campaign)'
@@ -112,6 +118,18 @@ year: ## a simulated year of settlements, outages and kills; evidence to docs/ev
 		printf '```\n%s\n```\n' "$$report"
 	} > docs/evidence/simulated_year.md
 	cat docs/evidence/simulated_year.md
+
+released: ## the program of the last release, to target/released: it must run on today's ledger
+	commit=$$(sed -n 's/^commit = "\(.*\)"/\1/p' tests/fixtures/ledgers/released.toml)
+	to=target/released/$$commit
+	if [ ! -x "$$to/forepost" ]; then
+		mkdir -p "$$to"
+		git archive "$$commit" | tar -x -C "$$to"
+		(cd "$$to" && CARGO_TARGET_DIR=$(CURDIR)/target/released/build \
+			cargo build --locked --package forepost)
+		cp target/released/build/debug/forepost "$$to/forepost"
+	fi
+	"$$to/forepost" --version
 
 fuzz: ## each parser of foreign bytes, or those in ARGS, for FOREPOST_FUZZ_SECONDS (60); evidence filed
 	if ! cargo fuzz --version >/dev/null 2>&1; then
@@ -131,9 +149,13 @@ web: ## the application of the doctors' pages, into target/web, where the next b
 	fi
 	npm run --silent build
 
-package: ## not built yet: will need packaging rules for a Debian package and a tarball
-	echo 'package is not built yet: it will need the rules for a Debian package' >&2
-	exit 2
+package: ## .deb, .rpm and tarball for glibc 2.28 and newer, tried and written to target/package/
+	.ci/setup
+	$(MAKE) --no-print-directory launcher
+	$(MAKE) --no-print-directory web
+	packaging/build
+	cargo nextest run --workspace --locked --profile night -E 'binary(package)'
+	cat target/package/SHA256SUMS
 
 image: ## not built yet: will need the recipe in appliance/, mmdebstrap and systemd-boot-efi
 	echo 'image is not built yet: it will need the recipe in appliance/, see its README' >&2

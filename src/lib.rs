@@ -35,6 +35,7 @@ pub mod storage;
 pub mod console;
 pub mod dicom;
 pub mod dicomweb;
+pub mod host;
 pub mod http;
 pub mod upstream;
 pub mod views;

@@ -2,6 +2,7 @@
 //! configuration or the command line is wrong (sysexits.h, EX_USAGE).
 
 pub mod audit;
+pub mod backup;
 pub mod cache;
 pub mod catalog;
 pub mod certificate;
@@ -12,9 +13,11 @@ pub mod dict;
 pub mod doctor;
 pub mod export;
 pub mod keys;
+pub mod manual;
 pub mod map;
 pub mod plans;
 pub mod queue;
+pub mod restore;
 pub mod serve;
 pub mod setup;
 pub mod simulate;
@@ -25,11 +28,12 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::codec::sheet::{self, Sheet};
 use crate::config::Config;
-use crate::ledger::{self, Ledger};
+use crate::host;
+use crate::ledger::Ledger;
 use crate::limits::{BY_CHARACTERS_MAX, DICTIONARY_ROWS_MAX, SHEET_BYTES_MAX};
 use crate::model::Time;
 
@@ -71,6 +75,10 @@ enum Verb {
     /// Who looked at what and decided what.
     #[command(subcommand)]
     Audit(audit::AuditVerb),
+    /// Configuration, keys and ledger into one file that only the hospital opens.
+    Backup(backup::BackupArguments),
+    /// Bring a backup onto this machine; the service must be stopped.
+    Restore(restore::RestoreArguments),
     /// The studies that are kept here.
     #[command(subcommand)]
     Cache(cache::CacheVerb),
@@ -102,6 +110,9 @@ enum Verb {
     /// A process of the service's own: reads one database for it.
     #[command(hide = true)]
     ViewsReader,
+    /// Pages for `man` and completions for shells, for who makes packages.
+    #[command(hide = true)]
+    Manual(manual::ManualArguments),
 }
 
 /// Where the configuration lies.
@@ -170,6 +181,8 @@ pub fn run() -> u8 {
         Verb::Queue(verb) => queue::run(&verb),
         Verb::Export(verb) => export::run(&verb),
         Verb::Audit(verb) => audit::run(&verb),
+        Verb::Backup(arguments) => backup::run(&arguments),
+        Verb::Restore(arguments) => restore::run(&arguments),
         Verb::Dicom(verb) => dicom::run(&verb),
         Verb::Simulate(arguments) => simulate::run(&arguments),
         Verb::Cache(verb) => cache::run(&verb),
@@ -181,6 +194,7 @@ pub fn run() -> u8 {
         Verb::Catalog(verb) => run_catalog(&verb),
         Verb::Views(verb) => views::run(&verb),
         Verb::ViewsReader => views_reader::run(),
+        Verb::Manual(arguments) => manual::run(&arguments, Command::command()),
     }
 }
 
@@ -224,14 +238,14 @@ fn run_catalog(verb: &CatalogVerb) -> u8 {
 
 /// The ledger, to be read beside a running service.
 fn open_to_read(config: &Config) -> Result<Ledger, u8> {
-    let keys = ledger::load_or_make_keys(&config.data.join("keys"), false).map_err(fail)?;
+    let keys = host::ledger_keys(&config.data, false).map_err(fail)?;
     Ledger::open_to_read(&config.data.join("ledger"), keys).map_err(fail)
 }
 
 /// The ledger, for what a person decides beside a running service
 /// (docs/decisions/0003-verbs-write-beside-the-service.md).
 fn open_beside(config: &Config) -> Result<Ledger, u8> {
-    let keys = ledger::load_or_make_keys(&config.data.join("keys"), false).map_err(fail)?;
+    let keys = host::ledger_keys(&config.data, false).map_err(fail)?;
     Ledger::open_beside(&config.data.join("ledger"), keys).map_err(fail)
 }
 

@@ -11,6 +11,8 @@ mod support;
 
 #[path = "appliance/audit.rs"]
 mod audit;
+#[path = "appliance/backup.rs"]
+mod backup;
 #[path = "appliance/campaign.rs"]
 mod campaign;
 #[path = "appliance/chain.rs"]
@@ -27,6 +29,8 @@ mod demo;
 mod dictionaries;
 #[path = "appliance/dimse.rs"]
 mod dimse;
+#[path = "appliance/doctor.rs"]
+mod doctor;
 #[path = "appliance/doors.rs"]
 mod doors;
 #[path = "appliance/every_way.rs"]
@@ -37,6 +41,8 @@ mod eviction;
 mod frames;
 #[path = "appliance/full.rs"]
 mod full;
+#[path = "appliance/host.rs"]
+mod host;
 #[path = "appliance/keys.rs"]
 mod keys;
 #[path = "appliance/launcher.rs"]
@@ -59,6 +65,8 @@ mod pushing;
 mod queue;
 #[path = "appliance/register.rs"]
 mod register;
+#[path = "appliance/reload.rs"]
+mod reload;
 #[path = "appliance/screens.rs"]
 mod screens;
 #[path = "appliance/setup_verb.rs"]
@@ -67,6 +75,8 @@ mod setup_verb;
 mod simulate;
 #[path = "appliance/stow.rs"]
 mod stow;
+#[path = "appliance/upgrading.rs"]
+mod upgrading;
 #[path = "appliance/views.rs"]
 mod views;
 #[path = "appliance/workstation.rs"]

@@ -23,7 +23,7 @@ pub fn end(header: &str) -> Option<Time> {
     let claims: Value = serde_json::from_slice(&claims).ok()?;
     let seconds = claims.get("exp")?.as_f64()?;
     // A number of milliseconds, which some write, would lie far behind the year 9999.
-    (0.0..253_402_300_800.0).contains(&seconds).then(|| Time((seconds * 1_000.0) as i64))
+    (0.0..253_402_300_800.0).contains(&seconds).then_some(Time((seconds * 1_000.0) as i64))
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 
 use std::fs;
 use std::io::Write;
+use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -19,9 +20,10 @@ use tokio::time::timeout;
 
 use super::limits::{BUNDLE_FILE_BYTES_MAX, BUNDLE_LOG_LINES, PROGRAM_WAIT};
 use super::redact::{self, Filter};
-use crate::config::{Config, Zone};
+use crate::config::{Config, Listen, Zone};
 use crate::console::Report;
-use crate::ledger::{self, Ledger, LedgerError};
+use crate::host;
+use crate::ledger::{Ledger, LedgerError};
 use crate::model::{DeliveryState, Time};
 use crate::upstream;
 
@@ -186,8 +188,12 @@ async fn told(program: &str, arguments: &[&str]) -> String {
 
 /// What the running service says of itself.
 async fn from_console(zone: &Zone, path: &str) -> String {
-    let Some(mut address) = zone.listen else {
-        return "the console zone has no plain address\n".to_owned();
+    let mut address = match &zone.listen {
+        Some(Listen::Address(address)) => *address,
+        // The port of forepost-console.socket; one moved by a drop-in does not answer, which is
+        // said.
+        Some(Listen::Passed(_)) => SocketAddr::from(([127, 0, 0, 1], 9180)),
+        None => return "the console zone has no plain address\n".to_owned(),
     };
     if address.ip().is_unspecified() {
         let own = if address.is_ipv4() {
@@ -208,7 +214,7 @@ fn ledger_json(data: &Path) -> Value {
 }
 
 fn numbers(data: &Path) -> Result<Value, String> {
-    let keys = ledger::load_or_make_keys(&data.join("keys"), false);
+    let keys = host::ledger_keys(data, false);
     let keys = keys.map_err(|fault| fault.to_string())?;
     let read = || -> Result<Value, LedgerError> {
         let ledger = Ledger::open_to_read(&data.join("ledger"), keys)?;

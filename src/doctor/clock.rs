@@ -191,7 +191,7 @@ fn moment(bytes: &[u8]) -> Time {
         |at: usize| u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
     let (seconds, fraction) = (i64::from(number(0)), i64::from(number(4)));
     let seconds = if seconds < 1 << 31 { seconds + (1 << 32) } else { seconds };
-    Time((seconds - NTP_TO_UNIX_SECONDS) * 1_000 + (fraction * 1_000 >> 32))
+    Time((seconds - NTP_TO_UNIX_SECONDS) * 1_000 + ((fraction * 1_000) >> 32))
 }
 
 /// RFC 4330, 5: the mean of both ways' differences, so that equal ways cancel out.

@@ -6,7 +6,6 @@ use tokio::time::{Instant, sleep_until};
 
 use super::Subjects;
 use super::limits::{DAILY_WAIT, FIRST_WAIT, WATCH_WAIT};
-use crate::config::Config;
 use crate::console::{Board, Report};
 use crate::model::{FindingState, Time};
 
@@ -19,15 +18,14 @@ pub struct Daily {
 
 impl Daily {
     /// Nothing is looked at before [`Daily::run`]; what is found is put up on the board.
-    pub fn new(config: &Config, board: Arc<Board>, clock: fn() -> Time) -> Arc<Daily> {
-        let subjects = Mutex::new(Arc::new(Subjects::of(config)));
+    pub fn new(subjects: Subjects, board: Arc<Board>, clock: fn() -> Time) -> Arc<Daily> {
+        let subjects = Mutex::new(Arc::new(subjects));
         Arc::new(Daily { subjects, board, clock })
     }
 
     /// From now on what another configuration names is looked at.
-    pub fn replace(&self, config: &Config) {
-        let subjects = Arc::new(Subjects::of(config));
-        *self.subjects.lock().unwrap_or_else(PoisonError::into_inner) = subjects;
+    pub fn replace(&self, subjects: Subjects) {
+        *self.subjects.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(subjects);
         self.board.ask();
     }
 

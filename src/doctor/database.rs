@@ -26,7 +26,7 @@ pub(super) async fn findings(
         }
     }
     let began = Instant::now();
-    let connected = timeout(CALL_WAIT, views::connect(views::own_program(), options)).await;
+    let connected = timeout(CALL_WAIT, views::connect(&views::reader_place(), options)).await;
     match connected.unwrap_or_else(|_| Err(silent())) {
         Ok(system) => {
             let milliseconds = began.elapsed().as_millis();
@@ -107,7 +107,7 @@ fn not_connected(subject: &str, fault: &Fault) -> Finding {
 }
 
 async fn of_view(subject: &str, options: &DatabaseOptions, view: &ViewOptions) -> Finding {
-    let looked = timeout(CALL_WAIT, views::look(views::own_program(), options, view)).await;
+    let looked = timeout(CALL_WAIT, views::look(&views::reader_place(), options, view)).await;
     let name = &view.name;
     match looked.unwrap_or_else(|_| Err(silent())) {
         Ok(missing) if missing.is_empty() => {

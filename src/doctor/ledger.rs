@@ -6,7 +6,8 @@ use std::path::Path;
 
 use super::limits::{DELIVERY_OLD_MS, LEDGER_CHECK_WAIT, LEDGER_LOG_BYTES};
 use super::{Finding, Words};
-use crate::ledger::{self, FileCheck, KeyFault, Ledger, LedgerError, Tally};
+use crate::host::{self, CredentialFault};
+use crate::ledger::{FileCheck, KeyFault, Ledger, LedgerError, Tally};
 use crate::limits::LEDGER_RESERVE_BYTES;
 use crate::model::{DeliveryState, Time};
 
@@ -20,7 +21,7 @@ pub(super) fn findings(data: &Path, now: Time) -> Vec<Finding> {
             Words::new("还没有账本，首次启动时建立", "no ledger yet; the first start makes it");
         return vec![Finding::fine(SUBJECT, "open", words)];
     }
-    let keys = match ledger::load_or_make_keys(&data.join("keys"), false) {
+    let keys = match host::ledger_keys(data, false) {
         Ok(keys) => keys,
         Err(fault) => return vec![keyless(&fault)],
     };
@@ -32,11 +33,11 @@ pub(super) fn findings(data: &Path, now: Time) -> Vec<Finding> {
     findings
 }
 
-fn keyless(fault: &KeyFault) -> Finding {
+fn keyless(fault: &CredentialFault) -> Finding {
     let words =
         Words::new(format!("密钥不可用：{fault}"), format!("the keys cannot be had: {fault}"));
     let next = match fault {
-        KeyFault::Open { path, .. } => {
+        CredentialFault::Keys(KeyFault::Open { path, .. }) => {
             Words::new(format!("`chmod 600 {path}`"), format!("`chmod 600 {path}`"))
         }
         _ => Words::new(

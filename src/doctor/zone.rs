@@ -4,13 +4,14 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::process::Command;
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
 use super::peer::{certificate_finding, first_end, is_made_out_to};
 use super::{Finding, Words};
-use crate::config::Zone;
+use crate::config::{Listen, Zone};
 use crate::http::{self, Certificate};
 use crate::model::Time;
 
@@ -20,95 +21,102 @@ const PROCESSES_MAX: usize = 20_000;
 /// What is told of a zone.
 pub(super) fn findings(subject: &str, zone: &Zone, now: Time) -> Vec<Finding> {
     let mut findings = Vec::new();
-    if let Some(address) = zone.listen {
-        findings.push(listening(subject, address));
+    if let Some(listen) = &zone.listen {
+        findings.push(listening(subject, listen));
     }
-    if let Some((address, certificate)) = &zone.listen_tls {
-        findings.push(listening(subject, *address));
-        findings.extend(of_certificate(subject, *address, certificate, now));
+    if let Some((listen, certificate)) = &zone.listen_tls {
+        findings.push(listening(subject, listen));
+        let address = match listen {
+            Listen::Address(address) => *address,
+            // Its address is systemd's to know: each of this machine's may be the one.
+            Listen::Passed(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
+        };
+        findings.extend(of_certificate(subject, address, certificate, now));
     }
     findings
 }
 
-/// Binds the address for a moment, or says who has it.
-fn listening(subject: &str, address: SocketAddr) -> Finding {
-    let error = match TcpListener::bind(address) {
-        Ok(_) => {
-            let words = Words::new(
-                format!("{address} 空闲，服务未运行"),
-                format!("{address} is free; the service does not run"),
-            );
-            return Finding::fine(subject, "listen", words);
-        }
-        Err(error) => error,
-    };
-    let port = address.port();
-    let (zh, en, next) = match error.kind() {
-        std::io::ErrorKind::AddrInUse => match holder(address) {
-            Some(name) if name == "forepost" || name == "systemd" => {
-                let words = Words::new(
-                    format!("{address} 由 {name} 监听"),
-                    format!("{name} listens on {address}"),
-                );
-                return Finding::fine(subject, "listen", words);
-            }
-            Some(name) => (
-                format!("{address} 被 {name} 占用"),
-                format!("{address} is taken by {name}"),
-                Words::new(
-                    format!("停用 {name}，或换一个端口"),
-                    format!("stop {name}, or take another port"),
-                ),
-            ),
-            None => {
-                let words = Words::new(
-                    format!("{address} 已被监听，看不到是谁"),
-                    format!("somebody listens on {address}; who cannot be seen"),
-                );
-                let next = Words::new(
-                    format!("以 root 运行：`ss -ltnp 'sport = :{port}'`，应为 forepost 或 systemd"),
-                    format!(
-                        "as root: `ss -ltnp 'sport = :{port}'`; it should be forepost or systemd"
-                    ),
-                );
-                return Finding::warning(subject, "listen", words, next);
-            }
-        },
-        std::io::ErrorKind::AddrNotAvailable => (
-            format!("{} 不是本机的地址", address.ip()),
-            format!("{} is no address of this machine", address.ip()),
-            Words::new(
-                "`ip -br address` 列出本机地址；改正 `listen`，或配置该网卡",
-                "`ip -br address` lists what it has; correct `listen`, or set up that network card",
-            ),
-        ),
-        std::io::ErrorKind::PermissionDenied => {
-            let words = Words::new(
-                format!("当前用户不能监听 {port} 端口"),
-                format!("this user may not listen on port {port}"),
-            );
-            let next = Words::new(
-                "由 systemd 打开端口（软件包自带的 socket 单元），或以 root 再查",
-                "let systemd open it (the package's socket units), or look again as root",
-            );
-            return Finding::warning(subject, "listen", words, next);
-        }
-        _ => (
-            format!("{address} 无法监听：{error}"),
-            format!("{address} cannot be listened on: {error}"),
-            Words::new("改正 `listen`", "correct `listen`"),
-        ),
-    };
-    Finding::failing(subject, "listen", Words::new(zh, en), next)
+fn listening(subject: &str, listen: &Listen) -> Finding {
+    match listen {
+        Listen::Address(address) => own_listener(subject, *address),
+        Listen::Passed(name) => passed(subject, name),
+    }
 }
 
-/// The name of the process that listens there, where the kernel lets us see it.
-fn holder(address: SocketAddr) -> Option<String> {
-    let inodes: BTreeSet<String> = ["/proc/net/tcp", "/proc/net/tcp6"]
-        .iter()
-        .filter_map(|path| fs::read_to_string(path).ok())
-        .flat_map(|table| listeners(&table, address.port()))
-        .collect();
+/// Whether systemd holds the socket open that the configuration names.
+fn passed(subject: &str, name: &str) -> Finding {
+    let unit = format!("forepost-{name}.socket");
+    let asked = Command::new("systemctl").args(["is-active", "--quiet", &unit]).status();
+    if asked.is_ok_and(|status| status.success()) {
+        let words = Words::new(format!("{unit} 已打开"), format!("{unit} is open"));
+        return Finding::fine(subject, "listen", words);
+    }
+    let words = Words::new(format!("{unit} 没有打开"), format!("{unit} is not open"));
+    let next = Words::new(
+        format!("以 root 运行：`systemctl enable --now {unit}`"),
+        format!("as root: `systemctl enable --now {unit}`"),
+    );
+    Finding::failing(subject, "listen", words, next)
+}
+
+/// Whether the address is this machine's, and who listens there. The port itself is never bound: a
+/// service that starts at that moment would not get it.
+fn own_listener(subject: &str, address: SocketAddr) -> Finding {
+    if let Err(error) = TcpListener::bind((address.ip(), 0)) {
+        let words = Words::new(
+            format!("{} 不是本机的地址：{error}", address.ip()),
+            format!("{} is no address of this machine: {error}", address.ip()),
+        );
+        let next = Words::new(
+            "`ip -br address` 列出本机地址；改正 `listen`，或配置该网卡",
+            "`ip -br address` lists what it has; correct `listen`, or set up that network card",
+        );
+        return Finding::failing(subject, "listen", words, next);
+    }
+    let inodes = listeners(address);
+    if inodes.is_empty() {
+        let words = Words::new(
+            format!("{address} 是本机地址，端口空闲"),
+            format!("{address} is ours, and nobody listens there"),
+        );
+        return Finding::fine(subject, "listen", words);
+    }
+    let port = address.port();
+    match holder(&inodes) {
+        Some(name) if name == "forepost" || name == "systemd" => {
+            let words = Words::new(
+                format!("{address} 由 {name} 监听"),
+                format!("{name} listens on {address}"),
+            );
+            Finding::fine(subject, "listen", words)
+        }
+        Some(name) => {
+            let words = Words::new(
+                format!("{address} 被 {name} 占用"),
+                format!("{address} is taken by {name}"),
+            );
+            let next = Words::new(
+                format!("停用 {name}，或换一个端口"),
+                format!("stop {name}, or take another port"),
+            );
+            Finding::failing(subject, "listen", words, next)
+        }
+        None => {
+            let words = Words::new(
+                format!("{address} 已被监听，看不到是谁"),
+                format!("somebody listens on {address}; who cannot be seen"),
+            );
+            let next = Words::new(
+                format!("以 root 运行：`ss -ltnp 'sport = :{port}'`，应为 forepost 或 systemd"),
+                format!("as root: `ss -ltnp 'sport = :{port}'`; it should be forepost or systemd"),
+            );
+            Finding::warning(subject, "listen", words, next)
+        }
+    }
+}
+
+/// The name of the process that holds one of these sockets, where the kernel lets us see it.
+fn holder(inodes: &BTreeSet<String>) -> Option<String> {
     let processes = fs::read_dir("/proc").ok()?.flatten().take(PROCESSES_MAX);
     for process in processes {
         let Ok(open) = fs::read_dir(process.path().join("fd")) else { continue };
@@ -125,15 +133,40 @@ fn holder(address: SocketAddr) -> Option<String> {
     None
 }
 
-/// The inodes of listening sockets of a port (proc(5), /proc/net/tcp: state 0A).
-fn listeners(table: &str, port: u16) -> Vec<String> {
-    let ending = format!(":{port:04X}");
+/// The inodes of the sockets that listen where a connection to the address would arrive.
+fn listeners(address: SocketAddr) -> BTreeSet<String> {
+    let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(fs::read_to_string);
+    tables.into_iter().flatten().flat_map(|table| listed(&table, address)).collect()
+}
+
+/// Those of one table (proc(5), /proc/net/tcp: state 0A).
+fn listed(table: &str, wanted: SocketAddr) -> Vec<String> {
     let row = |line: &str| {
         let words: Vec<&str> = line.split_whitespace().collect();
         let (local, state, inode) = (words.get(1)?, words.get(3)?, words.get(9)?);
-        (local.ends_with(&ending) && *state == "0A").then(|| (*inode).to_owned())
+        let (ip, port) = local.split_once(':')?;
+        let ip = ip_of(ip)?;
+        let meets = ip == wanted.ip() || ip.is_unspecified() || wanted.ip().is_unspecified();
+        let listens = *state == "0A" && u16::from_str_radix(port, 16).ok()? == wanted.port();
+        (listens && meets).then(|| (*inode).to_owned())
     };
     table.lines().skip(1).filter_map(row).collect()
+}
+
+/// An address as the kernel writes it: words of 32 bits, the bytes of each turned around.
+fn ip_of(hex: &str) -> Option<IpAddr> {
+    let word = |at: usize| {
+        let word = u32::from_str_radix(hex.get(at * 8..at * 8 + 8)?, 16).ok()?;
+        Some(word.to_le_bytes())
+    };
+    match hex.len() {
+        8 => Some(IpAddr::from(word(0)?)),
+        32 => {
+            let words = [word(0)?, word(1)?, word(2)?, word(3)?];
+            Some(IpAddr::from(<[u8; 16]>::try_from(words.concat()).ok()?).to_canonical())
+        }
+        _ => None,
+    }
 }
 
 fn of_certificate(
@@ -243,16 +276,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_listening_socket_is_found_by_its_port() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        assert!(holder(address).is_some(), "our own sockets can be seen by us");
+    fn a_listening_socket_is_found_by_its_address() {
+        for own in ["127.0.0.1:0", "[::1]:0"] {
+            let Ok(listener) = TcpListener::bind(own) else { continue };
+            let inodes = listeners(listener.local_addr().unwrap());
+            assert!(holder(&inodes).is_some(), "our own sockets can be seen by us: {own}");
+        }
         let table = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   \
                      uid  timeout inode\n   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 \
                      00:00000000 00000000     0        0 4711 1\n   1: 0100007F:1F90 \
                      0100007F:C001 01 00000000:00000000 00:00000000 00000000     0        0 4712 1\n";
-        assert_eq!(listeners(table, 8080), ["4711"]);
-        assert!(listeners(table, 8081).is_empty());
+        let found = |address: &str| listed(table, address.parse().unwrap());
+        assert_eq!(found("127.0.0.1:8080"), ["4711"]);
+        assert_eq!(found("0.0.0.0:8080"), ["4711"]);
+        assert!(found("127.0.0.1:8081").is_empty() && found("192.0.2.1:8080").is_empty());
     }
 
     #[test]

@@ -13,7 +13,8 @@ use crate::config::Config;
 use crate::console::Report;
 use crate::doctor::limits::COLUMNS;
 use crate::doctor::{Bundle, Finding, State, Subjects, worst};
-use crate::ledger::{self, Ledger};
+use crate::host;
+use crate::ledger::Ledger;
 use crate::model::FindingState;
 
 /// What `doctor` takes.
@@ -84,7 +85,7 @@ fn look(arguments: &DoctorArguments) -> Result<u8, u8> {
 
 /// A clock that shows less than what is recorded is judged as the service judges it.
 fn believe(config: &Config) {
-    let Ok(keys) = ledger::load_or_make_keys(&config.data.join("keys"), false) else { return };
+    let Ok(keys) = host::ledger_keys(&config.data, false) else { return };
     let last = Ledger::open_to_read(&config.data.join("ledger"), keys)
         .and_then(|ledger| ledger.last_moment());
     if let Ok(Some(last)) = last {
