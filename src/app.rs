@@ -11,6 +11,7 @@ use std::sync::Arc;
 use axum::Router;
 use forepost_cache::{Cache, CacheError};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use secrecy::SecretString;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -147,6 +148,11 @@ pub fn open_ledger(data: &Path) -> Result<Ledger, StartError> {
         clock::not_before(last);
     }
     Ok(ledger)
+}
+
+/// The text of the key file of `data`, wherever it is kept: for a backup.
+pub fn keys_text(data: &Path) -> Result<SecretString, StartError> {
+    Ok(ledger::keys_text(&data.join("keys"))?)
 }
 
 /// What a restore leaves in the data folder until it has come to its end.
