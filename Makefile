@@ -79,8 +79,10 @@ bench: ## the figures of docs/PERFORMANCE.md, measured on this machine beside th
 	.ci/setup
 	exec benches/run $(ARGS)
 
-night: ## a simulated year, then the campaigns, in 150 minutes in all; evidence to docs/evidence/
+night: ## a simulated year, machines, then the campaigns, in 150 minutes in all; evidence to docs/evidence/
 	.ci/setup
+	$(MAKE) --no-print-directory launcher
+	$(MAKE) --no-print-directory web
 	cargo nextest run --workspace --locked --profile night --no-run
 	list='cargo nextest list --workspace --locked --message-format oneline'
 	campaigns=$$($$list -E 'test(campaign)' | grep -c . || true)
@@ -89,15 +91,17 @@ night: ## a simulated year, then the campaigns, in 150 minutes in all; evidence 
 	fi
 	mkdir -p docs/evidence
 	SECONDS=0
+	packaging/build
 	$(MAKE) --no-print-directory year
 	$(MAKE) --no-print-directory released
 	cargo nextest run --workspace --locked --profile night -E 'test(the_program_of_the_last_release)'
+	cargo nextest run --workspace --locked --profile night -E 'test(/(^|::)night_/)'
 	left=$$(( $(NIGHT_SECONDS) - SECONDS ))
 	if [ "$$left" -lt "$$campaigns" ]; then
-		echo "the year took $$SECONDS s and left the campaigns nothing of the night" >&2; exit 1
+		echo "year and machines took $$SECONDS s and left the campaigns nothing" >&2; exit 1
 	fi
 	seconds=$${FOREPOST_CAMPAIGN_SECONDS:-$$(( left / campaigns ))}
-	echo "the year took $$SECONDS s; $$campaigns campaigns, $$seconds s each"
+	echo "year and machines took $$SECONDS s; $$campaigns campaigns, $$seconds s each"
 	FOREPOST_CAMPAIGN_SECONDS=$$seconds FOREPOST_EVIDENCE=$(CURDIR)/docs/evidence \
 		timeout --foreground --signal=INT $$(( left + 600 )) \
 		cargo nextest run --workspace --locked --profile night -E 'test(campaign)'
@@ -145,9 +149,13 @@ web: ## the application of the doctors' pages, into target/web, where the next b
 	fi
 	npm run --silent build
 
-package: ## not built yet: will need packaging rules for a Debian package and a tarball
-	echo 'package is not built yet: it will need the rules for a Debian package' >&2
-	exit 2
+package: ## .deb, .rpm and tarball for glibc 2.28 and newer, tried and written to target/package/
+	.ci/setup
+	$(MAKE) --no-print-directory launcher
+	$(MAKE) --no-print-directory web
+	packaging/build
+	cargo nextest run --workspace --locked --profile night -E 'binary(package)'
+	cat target/package/SHA256SUMS
 
 image: ## not built yet: will need the recipe in appliance/, mmdebstrap and systemd-boot-efi
 	echo 'image is not built yet: it will need the recipe in appliance/, see its README' >&2

@@ -22,6 +22,7 @@ mod dictionaries;
 mod evictions;
 mod evidence;
 mod fetches;
+mod inspection;
 mod keys;
 mod links;
 mod mappings;
@@ -63,7 +64,11 @@ pub use dictionaries::{CopyShown, DictionaryShown, NewCopy};
 pub use evictions::Footing;
 pub use evidence::{Chain, Evidence};
 pub use fetches::{ClaimedFetch, FetchEnd, Judged, Want};
-pub use keys::{KeyFault, load_or_make as load_or_make_keys, text as keys_text};
+pub use inspection::FileCheck;
+pub use keys::{
+    KeyFault, has as has_keys, load_or_make as load_or_make_keys, read as read_keys,
+    text as keys_text,
+};
 pub use links::{LinkFault, Linked};
 pub use mappings::{MappingShown, StandardCode};
 pub use notices::{NewNotice, Notice, NoticeFigures, Reason};

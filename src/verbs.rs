@@ -10,13 +10,16 @@ pub mod demo;
 pub mod department;
 pub mod dicom;
 pub mod dict;
+pub mod doctor;
 pub mod export;
 pub mod keys;
+pub mod manual;
 pub mod map;
 pub mod plans;
 pub mod queue;
 pub mod restore;
 pub mod serve;
+pub mod setup;
 pub mod simulate;
 pub mod views;
 pub mod views_reader;
@@ -25,11 +28,12 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::codec::sheet::{self, Sheet};
 use crate::config::Config;
-use crate::ledger::{self, Ledger};
+use crate::host;
+use crate::ledger::Ledger;
 use crate::limits::{BY_CHARACTERS_MAX, DICTIONARY_ROWS_MAX, SHEET_BYTES_MAX};
 use crate::model::Time;
 
@@ -51,8 +55,12 @@ struct Command {
 enum Verb {
     /// Run until SIGTERM.
     Serve(serve::ServeArguments),
+    /// Ask what the hospital's configuration needs, check each answer, and write it.
+    Setup(setup::SetupArguments),
     /// Read the configuration and name every mistake.
     Check(ConfigArgument),
+    /// Look at this machine and everybody it talks to, and say what to do.
+    Doctor(doctor::DoctorArguments),
     /// Show the whole chain with made-up patients; needs nothing.
     Demo(demo::DemoArguments),
     /// What is planned for registered patients.
@@ -102,6 +110,9 @@ enum Verb {
     /// A process of the service's own: reads one database for it.
     #[command(hide = true)]
     ViewsReader,
+    /// Pages for `man` and completions for shells, for who makes packages.
+    #[command(hide = true)]
+    Manual(manual::ManualArguments),
 }
 
 /// Where the configuration lies.
@@ -156,6 +167,7 @@ pub fn run() -> u8 {
     };
     match command.verb {
         Verb::Serve(arguments) => serve::run(&arguments),
+        Verb::Setup(arguments) => setup::run(&arguments),
         Verb::Check(argument) => match argument.read() {
             Ok(_) => {
                 println!("{} is in order", argument.config.display());
@@ -163,6 +175,7 @@ pub fn run() -> u8 {
             }
             Err(code) => code,
         },
+        Verb::Doctor(arguments) => doctor::run(&arguments),
         Verb::Demo(arguments) => demo::run(arguments),
         Verb::Plans(verb) => plans::run(&verb),
         Verb::Queue(verb) => queue::run(&verb),
@@ -181,6 +194,7 @@ pub fn run() -> u8 {
         Verb::Catalog(verb) => run_catalog(&verb),
         Verb::Views(verb) => views::run(&verb),
         Verb::ViewsReader => views_reader::run(),
+        Verb::Manual(arguments) => manual::run(&arguments, Command::command()),
     }
 }
 
@@ -224,14 +238,14 @@ fn run_catalog(verb: &CatalogVerb) -> u8 {
 
 /// The ledger, to be read beside a running service.
 fn open_to_read(config: &Config) -> Result<Ledger, u8> {
-    let keys = ledger::load_or_make_keys(&config.data.join("keys"), false).map_err(fail)?;
+    let keys = host::ledger_keys(&config.data, false).map_err(fail)?;
     Ledger::open_to_read(&config.data.join("ledger"), keys).map_err(fail)
 }
 
 /// The ledger, for what a person decides beside a running service
 /// (docs/decisions/0003-verbs-write-beside-the-service.md).
 fn open_beside(config: &Config) -> Result<Ledger, u8> {
-    let keys = ledger::load_or_make_keys(&config.data.join("keys"), false).map_err(fail)?;
+    let keys = host::ledger_keys(&config.data, false).map_err(fail)?;
     Ledger::open_beside(&config.data.join("ledger"), keys).map_err(fail)
 }
 

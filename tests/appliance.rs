@@ -29,6 +29,8 @@ mod demo;
 mod dictionaries;
 #[path = "appliance/dimse.rs"]
 mod dimse;
+#[path = "appliance/doctor.rs"]
+mod doctor;
 #[path = "appliance/doors.rs"]
 mod doors;
 #[path = "appliance/every_way.rs"]
@@ -39,6 +41,8 @@ mod eviction;
 mod frames;
 #[path = "appliance/full.rs"]
 mod full;
+#[path = "appliance/host.rs"]
+mod host;
 #[path = "appliance/keys.rs"]
 mod keys;
 #[path = "appliance/launcher.rs"]
@@ -61,6 +65,8 @@ mod pushing;
 mod queue;
 #[path = "appliance/register.rs"]
 mod register;
+#[path = "appliance/reload.rs"]
+mod reload;
 #[path = "appliance/screens.rs"]
 mod screens;
 #[path = "appliance/simulate.rs"]

@@ -8,7 +8,7 @@
 //! file itself is the snapshot and is read at any pace; what is written meanwhile stays in the log.
 //! Refused: SQLite's backup of pages, which begins anew at every commit of another process, and
 //! `VACUUM INTO`: both write a whole ledger more onto the disk that is to be saved, and both need
-//! the same long reading transaction (docs/decisions/0005-backup-reads-the-file.md). Start at
+//! the same long reading transaction (docs/decisions/0006-backup-reads-the-file.md). Start at
 //! [`Snapshot::take`].
 
 use std::collections::BTreeMap;

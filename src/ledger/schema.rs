@@ -35,6 +35,9 @@ const MIGRATIONS: &[&[&str]] = &[
     &[super::backup::TABLES],
 ];
 
+/// The version that this program writes.
+pub(super) const NEWEST: i64 = MIGRATIONS.len() as i64;
+
 /// The oldest version whose programs read what this one writes.
 const OLDEST_READER: i64 = 1;
 
@@ -233,6 +236,11 @@ pub(super) fn count(connection: &Connection, key: &str) -> Result<(), LedgerErro
         )?
         .execute([key])?;
     Ok(())
+}
+
+/// Of the tables as they are; 0 where there are none.
+pub(super) fn version(connection: &Connection) -> Result<i64, LedgerError> {
+    Ok(meta(connection, "version")?.unwrap_or(0))
 }
 
 /// The last moment of the two tables that only grow.

@@ -23,9 +23,9 @@ use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
 use super::{ByArgument, ConfigArgument, DONE, FAILED, MISUSED, fail, open_beside, open_to_read};
-use crate::app::{StartError, keys_text};
 use crate::clock;
 use crate::config::Config;
+use crate::host::{CredentialFault, ledger_keys_text};
 use crate::ledger::{BackupNoted, Facts, LedgerError, Snapshot};
 use crate::limits::NAMED_FILES_MAX;
 use crate::model::Time;
@@ -125,7 +125,7 @@ enum BackupFault {
     #[error(transparent)]
     Ledger(#[from] LedgerError),
     #[error(transparent)]
-    Keys(#[from] StartError),
+    Keys(#[from] CredentialFault),
     #[error(transparent)]
     Seal(#[from] AgeFault),
     #[error("{path}: {source}")]
@@ -311,7 +311,7 @@ fn gathered(config: &Config, path: &Path) -> Result<Vec<(Entry, Vec<u8>)>, Backu
         gathered.push((Entry { name, role, path, mode, of_service }, bytes));
     }
     // Wherever the keys are kept, a backup holds them as a file.
-    let text = keys_text(&config.data)?.expose_secret().as_bytes().to_vec();
+    let text = ledger_keys_text(&config.data)?.expose_secret().as_bytes().to_vec();
     let (name, path) = (ledger_keys.to_owned(), keys.join("ledger.keys"));
     let entry = Entry { name, role: Role::Key, path, mode: 0o600, of_service: true };
     gathered.push((entry, text));
