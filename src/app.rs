@@ -6,7 +6,6 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use axum::Router;
 use forepost_cache::{Cache, CacheError};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::net::TcpListener;
@@ -15,26 +14,26 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::clock;
-use crate::config::{Config, Zone};
-use crate::console::{self, Console};
+use crate::config::{Config, Listen};
+use crate::console::Board;
 use crate::delivery::Delivery;
-use crate::http::{self, Callers, Door, ServeError, TlsFault};
+use crate::doctor::{Daily, Subjects};
+use crate::host::{self, CredentialFault, SocketFault, Sockets};
+use crate::http::{self, Door, ServeError, TlsFault};
 use crate::intake::Intake;
-use crate::ledger::{self, KeyFault, Ledger, LedgerError, Sm2KeyFault};
-use crate::lookup::Lookup;
+use crate::ledger::{Ledger, LedgerError, Sm2KeyFault};
+use crate::notice::Notices;
 use crate::prefetch::Prefetch;
 use crate::storage::Storage;
 use crate::upstream::OptionsError;
 use crate::views::Views;
+use build::Polled;
 
 pub use build::dictionary_flow;
 
 /// Why Forepost does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The key file.
-    #[error(transparent)]
-    Keys(#[from] KeyFault),
     /// The hospital's SM2 keys.
     #[error(transparent)]
     Sm2Keys(#[from] Sm2KeyFault),
@@ -77,6 +76,23 @@ pub enum StartError {
         /// Its interface.
         interface: &'static str,
     },
+    /// A socket that systemd should have passed.
+    #[error("{zone} zone: {source}")]
+    Socket {
+        /// The zone.
+        zone: &'static str,
+        /// What is wrong.
+        source: SocketFault,
+    },
+    /// What systemd says of the sockets that it passes.
+    #[error(transparent)]
+    Sockets(SocketFault),
+    /// A change that a running process does not take up.
+    #[error("{0}: changed, which takes a restart: systemctl restart forepost")]
+    NeedsRestart(String),
+    /// The ledger's keys.
+    #[error(transparent)]
+    Keys(#[from] CredentialFault),
     /// The process may not know of metrics twice.
     #[error("metrics: {0}")]
     Metrics(String),
@@ -98,9 +114,24 @@ pub struct App {
     pub ledger: Ledger,
     /// The studies, likewise.
     pub cache: Cache,
+    lasting: Lasting,
     flows: Flows,
+    fixed: Fixed,
+    doors: Vec<Listener>,
+    open: TaskTracker,
+}
+
+/// What outlives a change of the configuration.
+struct Lasting {
+    ledger: Ledger,
+    cache: Cache,
+    prefetch: Arc<Prefetch>,
+    delivery: Arc<Delivery>,
+    storage: Arc<Storage>,
+    recorder: PrometheusHandle,
+    board: Arc<Board>,
+    doctor: Arc<Daily>,
     stop: CancellationToken,
-    doors: TaskTracker,
 }
 
 /// Makes the process's recorder; once a process.
@@ -109,6 +140,7 @@ pub fn recorder() -> Result<PrometheusHandle, StartError> {
         .install_recorder()
         .map_err(|error| StartError::Metrics(error.to_string()))?;
     crate::metrics::describe();
+    metrics::gauge!("process_start_time_seconds").set(clock::now().0 as f64 / 1_000.0);
     Ok(handle)
 }
 
@@ -117,7 +149,7 @@ pub fn recorder() -> Result<PrometheusHandle, StartError> {
 pub fn open_ledger(data: &Path) -> Result<Ledger, StartError> {
     let folder = data.join("ledger");
     let first_start = !folder.join("forepost.db").exists();
-    let keys = ledger::load_or_make_keys(&data.join("keys"), first_start)?;
+    let keys = host::ledger_keys(data, first_start)?;
     let ledger = Ledger::open(&folder, keys)?;
     if let Some(last) = ledger.last_moment()? {
         clock::not_before(last);
@@ -132,57 +164,59 @@ pub fn sm2_folder(data: &Path) -> PathBuf {
 
 impl App {
     /// Builds all, binds every door and starts. Returns when every door listens.
-    pub async fn start(mut config: Config, recorder: PrometheusHandle) -> Result<App, StartError> {
+    pub async fn start(
+        mut config: Config,
+        recorder: PrometheusHandle,
+        mut sockets: Sockets,
+    ) -> Result<App, StartError> {
         let ledger = open_ledger(&config.data)?;
         let cache = Cache::open(&config.cache)?;
-        let prefetch = build::prefetch_flow(&config, &ledger, &cache)?;
-        let delivery = build::start_delivery(&ledger, &config.deliveries)?;
-        let taking = build::taking(&mut config, &ledger, &cache, &prefetch, &delivery)?;
-        let views = build::view_parts(&mut config, &ledger, &taking)?;
-        let asked = build::dictionary_sources(std::mem::take(&mut config.dictionary_sources))?;
-        let callers = Callers::new(std::mem::take(&mut config.callers));
-        let numbers = std::mem::take(&mut config.patient_numbers);
-        let lookup = Lookup::new(ledger.clone(), cache.clone(), numbers);
-        let storage = build::storage(&config, &ledger, &cache, &prefetch);
-        let stop = CancellationToken::new();
-        let doctors =
-            build::workstations(&config, &ledger, &cache, callers.clone(), &taking, &stop);
-        let images = build::images(lookup, &prefetch, callers.clone(), &storage);
-        let cloud = build::cloud_zone(callers.clone(), taking.dictionary.clone());
-        let hospital =
-            build::hospital_zone(&mut config, callers, &taking).merge(images).merge(doctors);
-        let console = console::router(Arc::new(Console {
-            ledger: ledger.clone(),
-            cache: cache.clone(),
-            recorder,
-            offset: config.offset,
-            clock: clock::now,
-        }));
-        let mut bound = Bound::default();
-        let boot = format!("{:x}", clock::now().0 & 0xffff_ffff);
-        let hospital_at = bound.zone("hospital", config.hospital_zone, hospital, &boot).await?;
-        let (cloud, cloud_tls) = bound.zone("cloud", config.cloud_zone, cloud, &boot).await?;
-        let console_at = bound.zone("console", config.console_zone, console, &boot).await?;
-        if hospital_at == (None, None) {
+        let fixed = Fixed::of(&config);
+        let lasting = build::lasting(&config, ledger.clone(), cache.clone(), recorder)?;
+        let intake = build::intake(&mut config, &lasting)?;
+        let opened_ms = config.workstation.opened_ms;
+        let notices = Arc::new(Notices::new(Arc::clone(&intake), cache.clone(), opened_ms));
+        let wired = build::wire(&mut config, &lasting, &intake, &notices)?;
+        let boot: Arc<str> = format!("{:x}", clock::now().0 & 0xffff_ffff).into();
+        let (mut bound, mut doors) = (Vec::new(), Vec::new());
+        let zones = [config.hospital_zone, config.cloud_zone, config.console_zone];
+        for ((name, zone), router) in ZONES.into_iter().zip(zones).zip(wired.routers) {
+            let services = build::services(&zone, &router)?;
+            let mut first: Option<Door> = None;
+            for (listen, service) in services {
+                let tls = service.tls.is_some();
+                let door = match &first {
+                    None => Door::new(name, Arc::clone(&boot), service),
+                    Some(door) => door.beside(service),
+                };
+                let listener = bind(&door, &listen, &mut sockets).await?;
+                first.get_or_insert(door.clone());
+                bound.push((door.clone(), listener));
+                doors.push(Listener { door, tls });
+            }
+        }
+        if !doors.iter().any(|one| one.door.zone == ZONES[0]) {
             return Err(StartError::NoHospitalZone);
         }
-        let doors = bound.serve(&stop);
-        let dictionary = taking.dictionary;
-        let keys = Intake::clone(&taking.intake);
-        let flows = Flows {
-            working: tokio::spawn(Arc::clone(&prefetch).run()),
-            settling: tokio::spawn(Arc::clone(&storage).run()),
-            polling: tokio::spawn(dictionary.run(asked, clock::now, stop.clone())),
-            keys: tokio::spawn(keys.keep_keys(clock::now)),
-            notices: tokio::spawn(taking.notices.run(clock::now)),
-            delivering: tokio::spawn(Arc::clone(&delivery).run()),
-            views: Views::start(views),
-            prefetch,
-            storage,
-            delivery,
+        if !sockets.is_empty() {
+            let names = sockets.names();
+            log::warn!(names; "sockets that systemd passed and no zone listens on are closed");
+        }
+        let address = |zone: &str, tls: bool| {
+            let mut found = bound.iter().zip(&doors);
+            let of = |one: &&Listener| one.door.zone == zone && one.tls == tls;
+            let (at, _) = found.find(|(_, one)| of(one))?;
+            at.1.local_addr().ok()
         };
-        let (hospital, hospital_tls) = hospital_at;
-        let console = console_at.0.or(console_at.1);
+        let [hospital, cloud] = ["hospital", "cloud"].map(|zone| address(zone, false));
+        let [hospital_tls, cloud_tls] = ["hospital", "cloud"].map(|zone| address(zone, true));
+        let console = address("console", false).or_else(|| address("console", true));
+        let open = TaskTracker::new();
+        for (door, listener) in bound {
+            open.spawn(door.serve(listener, lasting.stop.clone()));
+        }
+        open.close();
+        let flows = Flows::start(&lasting, notices, intake, wired.polled);
         Ok(App {
             hospital,
             hospital_tls,
@@ -191,18 +225,49 @@ impl App {
             console,
             ledger,
             cache,
+            lasting,
             flows,
-            stop,
+            fixed,
             doors,
+            open,
         })
+    }
+
+    /// Goes on by another configuration: callers, sources, destinations, views, dictionaries,
+    /// certificates and limits. No connection is dropped, what is under way ends as it began. On
+    /// an error nothing has changed.
+    pub async fn reload(&mut self, mut config: Config) -> Result<(), StartError> {
+        self.fixed.same(&Fixed::of(&config))?;
+        let subjects = Subjects::of(&config);
+        let policy = build::policy(&config, &self.ledger, &self.cache)?;
+        let outlets = build::outlets(&config.deliveries)?;
+        let intake = build::intake(&mut config, &self.lasting)?;
+        let push_sources = build::push_sources(&config);
+        let opened_ms = config.workstation.opened_ms;
+        let wired = build::wire(&mut config, &self.lasting, &intake, &self.flows.notices)?;
+        let zones = [config.hospital_zone, config.cloud_zone, config.console_zone];
+        let mut services = Vec::new();
+        for (zone, router) in zones.iter().zip(wired.routers) {
+            services.extend(build::services(zone, &router)?);
+        }
+        // From here on nothing fails. The listeners are the same, so are their places.
+        self.lasting.prefetch.replace(policy);
+        self.lasting.delivery.replace(outlets);
+        self.lasting.storage.set_push_sources(push_sources);
+        self.flows.notices.replace(Arc::clone(&intake), opened_ms);
+        self.lasting.doctor.replace(subjects);
+        for (listener, (_, service)) in self.doors.iter().zip(services) {
+            listener.door.replace(service);
+        }
+        self.flows.replace(&self.lasting, intake, wired.polled).await;
+        Ok(())
     }
 
     /// Refuses new connections, lets what is open end, stops the flows, closes cache and ledger.
     pub async fn stop(self) {
-        self.stop.cancel();
-        self.flows.prefetch.stop();
-        let (doors, flows) = (self.doors, self.flows);
-        flows.end(doors).await;
+        self.lasting.stop.cancel();
+        self.lasting.prefetch.stop();
+        self.flows.end(&self.lasting, self.open).await;
         if let Err(error) = self.cache.close() {
             log::error!("closing the cache: {error}");
         }
@@ -210,87 +275,162 @@ impl App {
     }
 }
 
+/// The zones, in the order in which their routers are built.
+const ZONES: [&str; 3] = ["hospital", "cloud", "console"];
+
+/// A door that listens.
+struct Listener {
+    door: Door,
+    tls: bool,
+}
+
+/// Opens a listener, or takes the one that systemd opened; says its address in the log.
+async fn bind(
+    door: &Door,
+    listen: &Listen,
+    sockets: &mut Sockets,
+) -> Result<TcpListener, StartError> {
+    let zone = door.zone;
+    let listener = match listen {
+        Listen::Address(address) => http::bind(zone, *address).await?,
+        Listen::Passed(name) => {
+            let failed = |source| StartError::Socket { zone, source };
+            let passed = sockets.take(name).map_err(failed)?;
+            let unusable = |source| SocketFault::Unusable { name: name.clone(), source };
+            TcpListener::from_std(passed).map_err(|error| failed(unusable(error)))?
+        }
+    };
+    match listener.local_addr() {
+        Ok(address) => log::info!(zone; "listening on {address}"),
+        Err(error) => log::warn!(zone; "listening on an address that is not told: {error}"),
+    }
+    Ok(listener)
+}
+
+/// What only a start can change.
+#[derive(PartialEq)]
+struct Fixed {
+    data: PathBuf,
+    cache: PathBuf,
+    listeners: [[Option<Listen>; 2]; 3],
+}
+
+impl Fixed {
+    fn of(config: &Config) -> Fixed {
+        let listeners = [&config.hospital_zone, &config.cloud_zone, &config.console_zone]
+            .map(|zone| [zone.listen.clone(), zone.listen_tls.as_ref().map(|(at, _)| at.clone())]);
+        Fixed { data: config.data.clone(), cache: config.cache.clone(), listeners }
+    }
+
+    /// An error that names every key that differs.
+    fn same(&self, new: &Fixed) -> Result<(), StartError> {
+        let mut keys = Vec::new();
+        if self.data != new.data {
+            keys.push("data".to_owned());
+        }
+        if self.cache != new.cache {
+            keys.push("cache".to_owned());
+        }
+        for ((zone, old), new) in ZONES.iter().zip(&self.listeners).zip(&new.listeners) {
+            for (key, (old, new)) in ["listen", "listen_tls"].iter().zip(old.iter().zip(new)) {
+                if old != new {
+                    keys.push(format!("zone.{zone}.{key}"));
+                }
+            }
+        }
+        if keys.is_empty() { Ok(()) } else { Err(StartError::NeedsRestart(keys.join(", "))) }
+    }
+}
+
 /// What works beside the doors.
 struct Flows {
-    prefetch: Arc<Prefetch>,
     working: JoinHandle<()>,
-    storage: Arc<Storage>,
     settling: JoinHandle<()>,
-    views: Views,
-    delivery: Arc<Delivery>,
     delivering: JoinHandle<()>,
+    notices: Arc<Notices>,
+    noticing: JoinHandle<()>,
+    doctoring: JoinHandle<()>,
+    /// `None` only between two configurations.
+    polls: Option<Polls>,
+}
+
+/// What asks others by the clock, and starts anew with another configuration.
+struct Polls {
+    views: Views,
+    dictionaries: JoinHandle<()>,
+    stop: CancellationToken,
     keys: JoinHandle<()>,
-    notices: JoinHandle<()>,
-    polling: JoinHandle<()>,
+}
+
+impl Polls {
+    fn start(lasting: &Lasting, intake: Arc<Intake>, polled: Polled) -> Polls {
+        let stop = lasting.stop.child_token();
+        let run = polled.dictionary.run(polled.dictionary_sources, clock::now, stop.clone());
+        Polls {
+            views: Views::start(polled.views),
+            dictionaries: tokio::spawn(run),
+            stop,
+            keys: tokio::spawn(Intake::clone(&intake).keep_keys(clock::now)),
+        }
+    }
+
+    /// Ends them; what a view brought is known, the rest comes with the next start.
+    async fn end(self) {
+        self.stop.cancel();
+        self.views.stop().await;
+        // It may end anywhere: each plan is taken up by one commit.
+        self.keys.abort();
+        ended("dictionaries", self.dictionaries).await;
+    }
 }
 
 impl Flows {
+    fn start(
+        lasting: &Lasting,
+        notices: Arc<Notices>,
+        intake: Arc<Intake>,
+        polled: Polled,
+    ) -> Flows {
+        Flows {
+            working: tokio::spawn(Arc::clone(&lasting.prefetch).run()),
+            settling: tokio::spawn(Arc::clone(&lasting.storage).run()),
+            delivering: tokio::spawn(Arc::clone(&lasting.delivery).run()),
+            noticing: tokio::spawn(Arc::clone(&notices).run(clock::now)),
+            notices,
+            doctoring: tokio::spawn(Arc::clone(&lasting.doctor).run()),
+            polls: Some(Polls::start(lasting, intake, polled)),
+        }
+    }
+
+    /// Ends what asks by the old configuration before anything asks by the new one.
+    async fn replace(&mut self, lasting: &Lasting, intake: Arc<Intake>, polled: Polled) {
+        if let Some(polls) = self.polls.take() {
+            polls.end().await;
+        }
+        self.polls = Some(Polls::start(lasting, intake, polled));
+    }
+
     /// Ends them, those behind which something comes in first: what was accepted last may still be
     /// sent, or waits for the next start.
-    async fn end(self, doors: TaskTracker) {
-        self.views.stop().await;
-        doors.wait().await;
-        // It may end anywhere: each plan is taken up by one commit.
-        self.keys.abort();
-        // It only rings: what was found stands in the ledger.
-        self.notices.abort();
-        self.storage.stop();
-        self.delivery.stop();
-        let flows = [
-            ("storage", self.settling),
-            ("prefetch", self.working),
-            ("deliveries", self.delivering),
-            ("dictionaries", self.polling),
-        ];
-        for (name, flow) in flows {
-            if flow.await.is_err() {
-                log::error!("the flow of {name} panicked");
-            }
+    async fn end(self, lasting: &Lasting, doors: TaskTracker) {
+        if let Some(polls) = self.polls {
+            polls.end().await;
         }
+        doors.wait().await;
+        // It only rings: what was found stands in the ledger.
+        self.noticing.abort();
+        // It only looks.
+        self.doctoring.abort();
+        lasting.storage.stop();
+        lasting.delivery.stop();
+        ended("storage", self.settling).await;
+        ended("prefetch", self.working).await;
+        ended("deliveries", self.delivering).await;
     }
 }
 
-/// Doors with the listeners they will serve.
-#[derive(Default)]
-struct Bound(Vec<(Door, TcpListener)>);
-
-impl Bound {
-    /// Opens every door.
-    fn serve(self, stop: &CancellationToken) -> TaskTracker {
-        let doors = TaskTracker::new();
-        for (door, listener) in self.0 {
-            doors.spawn(door.serve(listener, stop.clone()));
-        }
-        doors.close();
-        doors
-    }
-
-    /// Binds the listeners of a zone; says each address in the log.
-    async fn zone(
-        &mut self,
-        name: &'static str,
-        zone: Zone,
-        router: Router,
-        boot: &str,
-    ) -> Result<(Option<SocketAddr>, Option<SocketAddr>), StartError> {
-        let door = Door::new(name, router, zone.allow, boot.into());
-        let mut addresses = (None, None);
-        if let Some(address) = zone.listen {
-            addresses.0 = Some(self.bind(door.clone(), address).await?);
-        }
-        if let Some((address, certificate)) = zone.listen_tls {
-            let tls = Some(http::acceptor(&certificate)?);
-            addresses.1 = Some(self.bind(Door { tls, ..door }, address).await?);
-        }
-        Ok(addresses)
-    }
-
-    async fn bind(&mut self, door: Door, address: SocketAddr) -> Result<SocketAddr, StartError> {
-        let listener = http::bind(door.zone, address).await?;
-        let bound = listener.local_addr().unwrap_or(address);
-        let (zone, tls) = (door.zone, door.tls.is_some());
-        log::info!(zone, tls; "listening on {bound}");
-        self.0.push((door, listener));
-        Ok(bound)
+async fn ended(name: &str, flow: JoinHandle<()>) {
+    if flow.await.is_err() {
+        log::error!("the flow of {name} panicked");
     }
 }

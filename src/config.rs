@@ -41,6 +41,8 @@ pub struct Config {
     pub cache: PathBuf,
     /// The hospital's wall clock.
     pub offset: UtcOffset,
+    /// The host (`host[:port]`) by whose time `doctor` judges the machine's clock.
+    pub time_server: Option<String>,
     /// The hospitals served.
     pub hospitals: Vec<Hospital>,
     /// HIS, PACS, LIS, workstations.
@@ -83,13 +85,22 @@ pub struct Config {
     pub workstation: workstation::Options,
 }
 
+/// Where a listener comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Listen {
+    /// It is opened here.
+    Address(SocketAddr),
+    /// systemd opened it, and passes it under this name.
+    Passed(String),
+}
+
 /// A zone's listeners.
 #[derive(Debug, Clone, Default)]
 pub struct Zone {
     /// Plain HTTP.
-    pub listen: Option<SocketAddr>,
+    pub listen: Option<Listen>,
     /// HTTPS, with its certificate.
-    pub listen_tls: Option<(SocketAddr, Certificate)>,
+    pub listen_tls: Option<(Listen, Certificate)>,
     /// Addresses that may connect; empty means all.
     pub allow: Vec<IpNet>,
 }
@@ -113,7 +124,7 @@ impl Config {
         let table: toml::Table = text
             .parse()
             .map_err(|error: toml::de::Error| ConfigFault(vec![format!("{name}: {error}")]))?;
-        let mistakes = Mistakes::new(name);
+        let mistakes = Mistakes::new(name, text);
         let config = Config::take(Section::root(table, &mistakes));
         match mistakes.into_list() {
             list if list.is_empty() => Ok(config),
@@ -163,6 +174,7 @@ impl Config {
             cache: root.path("cache").unwrap_or_else(|| data.join("cache")),
             data,
             offset,
+            time_server: take_time_server(&mut root),
             hospitals,
             hospital_zone,
             cloud_zone,
@@ -211,6 +223,22 @@ fn take_offset(root: &mut Section<'_>) -> UtcOffset {
     UtcOffset::from_minutes(minutes as i32).unwrap_or_else(UtcOffset::china)
 }
 
+/// A host, or a host with a port; an IPv6 address with a port stands in brackets.
+fn take_time_server(root: &mut Section<'_>) -> Option<String> {
+    let text = root.text("time_server")?;
+    let is_host = |host: &str| !host.is_empty() && !host.contains([' ', '/', '@']);
+    let is_whole = match text.rsplit_once(':') {
+        Some((host, port)) if !host.contains(':') || host.ends_with(']') => {
+            is_host(host) && port.parse::<u16>().is_ok_and(|port| port != 0)
+        }
+        _ => is_host(&text),
+    };
+    if !is_whole {
+        root.mistake("time_server", "expected a host, or a host with a port: ntp.hospital.cn:123");
+    }
+    is_whole.then_some(text)
+}
+
 fn take_zones(mut zones: Section<'_>) -> [Zone; 3] {
     let taken = ["hospital", "cloud", "console"].map(|name| take_zone(zones.section(name)));
     zones.end();
@@ -218,7 +246,7 @@ fn take_zones(mut zones: Section<'_>) -> [Zone; 3] {
 }
 
 fn take_zone(mut section: Section<'_>) -> Zone {
-    let listen_tls = section.address("listen_tls");
+    let listen_tls = section.listen("listen_tls");
     let (chain, key) = (section.path("certificate"), section.path("certificate_key"));
     let listen_tls = match (listen_tls, chain, key) {
         (Some(address), Some(chain), Some(key)) => Some((address, Certificate { chain, key })),
@@ -229,7 +257,7 @@ fn take_zone(mut section: Section<'_>) -> Zone {
             None
         }
     };
-    let zone = Zone { listen: section.address("listen"), listen_tls, allow: section.nets("allow") };
+    let zone = Zone { listen: section.listen("listen"), listen_tls, allow: section.nets("allow") };
     section.end();
     zone
 }
@@ -393,6 +421,20 @@ mod tests {
     }
 
     #[test]
+    fn a_listener_is_an_address_or_a_socket_that_systemd_passes() {
+        let listen = |value: &str| {
+            Config::parse(&SMALL.replace("127.0.0.1:8080", value), "f")
+                .map(|config| config.hospital_zone.listen.expect("the zone listens"))
+        };
+        let passed = |name: &str| Listen::Passed(name.to_owned());
+        assert_eq!(listen("systemd:hospital").ok(), Some(passed("hospital")));
+        assert!(matches!(listen("[::1]:80"), Ok(Listen::Address(_))));
+        for bad in ["systemd:", "systemd:a b", "systemd:a:b", "hospital", "127.0.0.1"] {
+            assert!(listen(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
     fn every_mistake_is_named_in_one_run() {
         let text = r#"
             data = 7
@@ -416,22 +458,27 @@ mod tests {
         "#;
         let fault = Config::parse(text, "forepost.toml").err().unwrap();
         let all = fault.to_string();
-        for expected in [
-            "data",
-            "colour",
-            "hospital[0].code",
-            "hospital[0].cod",
-            "zone.hospital.listen",
-            "caller[0].addresses",
-            "source[0].url",
-            "source[0].patient_key",
-            "source[0].parallel_max",
-            "source[1].name",
-            "source[1].patient_key",
-            "source[1].url",
-            "source[2].kind",
+        // What is missing stands at its table.
+        for (line, expected) in [
+            (2, "data"),
+            (3, "colour"),
+            (4, "hospital[0].code"),
+            (5, "hospital[0].cod"),
+            (7, "zone.hospital.listen"),
+            (8, "caller[0].addresses"),
+            (10, "source[0].url"),
+            (10, "source[0].patient_key"),
+            (12, "source[0].parallel_max"),
+            (14, "source[1].name"),
+            (13, "source[1].patient_key"),
+            (16, "source[1].url"),
+            (19, "source[2].kind"),
         ] {
-            assert!(all.contains(&format!("forepost.toml: {expected}: ")), "{expected} in\n{all}");
+            let at = format!("forepost.toml:{line}: {expected}: ");
+            assert!(all.contains(&at), "{at} in\n{all}");
         }
+        let allowed =
+            "hospital[0].cod: is not known here; known are code, insured_only, names, strict";
+        assert!(all.contains(allowed), "{all}");
     }
 }

@@ -17,7 +17,7 @@ pub mod rules;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -361,33 +361,46 @@ fn log_end(claimed: &ClaimedDelivery, end: &AttemptEnd, receipt: &Receipt, next:
     }
 }
 
+/// What the configuration may change while deliveries go on.
+pub struct Outlets {
+    /// Where things go.
+    pub destinations: Vec<Destination>,
+    /// Who carries them there.
+    pub carrier: Arc<dyn Carrier>,
+    /// Milliseconds for which bodies of what was delivered are kept.
+    pub keep_bodies_ms: i64,
+}
+
 /// The dispatcher at work.
 pub struct Delivery {
     ledger: Ledger,
-    destinations: Vec<Destination>,
-    carrier: Arc<dyn Carrier>,
     clock: fn() -> Reading,
     boot: String,
-    keep_bodies_ms: i64,
+    outlets: Mutex<Arc<Outlets>>,
+    /// Ends the round that works with the outlets before.
+    replaced: Notify,
     bell: Bell,
     stop: CancellationToken,
 }
 
 impl Delivery {
-    /// Builds it; nothing runs before [`Delivery::run`]. Bodies of what was delivered are kept for
-    /// `keep_bodies_ms`.
+    /// Builds it; nothing runs before [`Delivery::run`].
     pub fn new(
         ledger: Ledger,
-        destinations: Vec<Destination>,
-        carrier: Arc<dyn Carrier>,
+        outlets: Outlets,
         clock: fn() -> Reading,
         boot: String,
-        keep_bodies_ms: i64,
     ) -> Arc<Delivery> {
-        let (bell, stop) = (Bell::default(), CancellationToken::new());
-        let delivery =
-            Delivery { ledger, destinations, carrier, clock, boot, keep_bodies_ms, bell, stop };
-        Arc::new(delivery)
+        let (replaced, bell, stop) = Default::default();
+        let outlets = Mutex::new(Arc::new(outlets));
+        Arc::new(Delivery { ledger, clock, boot, outlets, replaced, bell, stop })
+    }
+
+    /// From now on through other outlets. What is under way ends as it began, and nothing is begun
+    /// until it has: of one thing one attempt is under way.
+    pub fn replace(&self, outlets: Outlets) {
+        *self.outlets.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(outlets);
+        self.replaced.notify_one();
     }
 
     /// To be rung when the ledger has something new.
@@ -400,10 +413,19 @@ impl Delivery {
         self.stop.cancel();
     }
 
-    /// Recovers, then works until [`Delivery::stop`].
+    /// Works until [`Delivery::stop`].
     pub async fn run(self: Arc<Self>) {
+        while !self.stop.is_cancelled() {
+            let outlets = Arc::clone(&self.outlets.lock().unwrap_or_else(PoisonError::into_inner));
+            self.work(&outlets).await;
+        }
+    }
+
+    /// Recovers, then works until the stop or until there are other outlets; then lets what is
+    /// under way end.
+    async fn work(&self, outlets: &Outlets) {
         let mut dispatcher =
-            Dispatcher::new(self.ledger.clone(), &self.destinations, self.boot.clone());
+            Dispatcher::new(self.ledger.clone(), &outlets.destinations, self.boot.clone());
         while let Err(error) = dispatcher.recover((self.clock)().now).await {
             log::error!("settling what was under way: {error}");
             tokio::select! {
@@ -415,20 +437,29 @@ impl Delivery {
         let tasks = TaskTracker::new();
         let mut pruned_at = Time(i64::MIN);
         let mut batch = Vec::new();
-        while !self.stop.is_cancelled() {
+        let mut goes_on = true;
+        while goes_on && !self.stop.is_cancelled() {
             let reading = (self.clock)();
             self.watch(&mut dispatcher, reading).await;
-            if reading.now.since_ms(pruned_at) >= PRUNE_EVERY_MS && self.prune(reading.now).await {
-                pruned_at = reading.now;
+            if reading.now.since_ms(pruned_at) >= PRUNE_EVERY_MS {
+                let before = reading.now.plus_ms(-outlets.keep_bodies_ms);
+                if self.prune(before).await {
+                    pruned_at = reading.now;
+                }
             }
             match dispatcher.claim(reading.now).await {
-                Ok(claimed) => claimed.into_iter().for_each(|one| self.send(one, &tasks, &told)),
+                Ok(claimed) => {
+                    for one in claimed {
+                        send(Arc::clone(&outlets.carrier), one, &tasks, &told);
+                    }
+                }
                 Err(error) => log::error!("claiming deliveries: {error}"),
             }
             tokio::select! {
                 _ = ends.recv_many(&mut batch, CLAIMS_MAX) => {}
                 () = self.bell.0.notified() => {}
                 () = tokio::time::sleep(Duration::from_millis(LOOK_MS)) => {}
+                () = self.replaced.notified() => goes_on = false,
                 () = self.stop.cancelled() => {}
             }
             self.settle(&mut dispatcher, std::mem::take(&mut batch)).await;
@@ -456,25 +487,10 @@ impl Delivery {
     }
 
     /// Empties bodies that nobody needs any more; true when there are no more of them.
-    async fn prune(&self, now: Time) -> bool {
-        let before = now.plus_ms(-self.keep_bodies_ms);
+    async fn prune(&self, before: Time) -> bool {
         let pruned = self.ledger.prune_bodies(before, PRUNE_MAX).await;
         pruned.inspect_err(|error| log::error!("emptying old bodies: {error}")).unwrap_or(0)
             < PRUNE_MAX
-    }
-
-    fn send(&self, claimed: ClaimedDelivery, tasks: &TaskTracker, told: &mpsc::Sender<Ended>) {
-        let (carrier, told) = (Arc::clone(&self.carrier), told.clone());
-        tasks.spawn(async move {
-            let carried = AssertUnwindSafe(carrier.carry(&claimed)).catch_unwind().await;
-            // A carrier that panics may have sent: nobody knows, and its lane is free again.
-            let (end, receipt) = carried.unwrap_or_else(|_| {
-                let fault = "the carrier panicked".to_owned();
-                (AttemptEnd::Ambiguous { fault }, Receipt::default())
-            });
-            // Nobody listens any more only when the process ends; recovery settles it then.
-            let _ = told.send(Ended { claimed, end, receipt }).await;
-        });
     }
 
     /// An end that cannot be written is tried again until it can: the lane stays taken meanwhile,
@@ -491,4 +507,24 @@ impl Delivery {
             }
         }
     }
+}
+
+/// Makes one attempt beside the others.
+fn send(
+    carrier: Arc<dyn Carrier>,
+    claimed: ClaimedDelivery,
+    tasks: &TaskTracker,
+    told: &mpsc::Sender<Ended>,
+) {
+    let told = told.clone();
+    tasks.spawn(async move {
+        let carried = AssertUnwindSafe(carrier.carry(&claimed)).catch_unwind().await;
+        // A carrier that panics may have sent: nobody knows, and its lane is free again.
+        let (end, receipt) = carried.unwrap_or_else(|_| {
+            let fault = "the carrier panicked".to_owned();
+            (AttemptEnd::Ambiguous { fault }, Receipt::default())
+        });
+        // Nobody listens any more only when the process ends; recovery settles it then.
+        let _ = told.send(Ended { claimed, end, receipt }).await;
+    });
 }

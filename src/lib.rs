@@ -35,6 +35,7 @@ pub mod storage;
 pub mod console;
 pub mod dicom;
 pub mod dicomweb;
+pub mod host;
 pub mod http;
 pub mod upstream;
 pub mod views;
@@ -43,4 +44,5 @@ pub mod workstation;
 // Floor 5, roof.
 pub mod app;
 pub mod config;
+pub mod doctor;
 pub mod verbs;

@@ -36,6 +36,10 @@ pub const REQUESTS_MAX: usize = 1_024;
 /// Milliseconds that open requests are given to end after SIGTERM.
 pub const DRAIN_MS: u64 = 30_000;
 
+/// Milliseconds of them that a connection has for its first request: who has just connected is
+/// sending it, who connected in advance may never.
+pub const DRAIN_FIRST_MS: u64 = 1_000;
+
 /// Jobs waiting for the ledger's writer in each of its two lines: every request under work may have
 /// one, and every flow.
 pub const LEDGER_JOBS_MAX: usize = 2_048;
@@ -343,9 +347,19 @@ pub const SCRUB_REST_MS: u64 = 86_400_000;
 /// Milliseconds between two looks at what readers found damaged, while nothing else is verified.
 pub const SUSPECTS_LOOK_MS: u64 = 1_000;
 
+/// Days before a certificate or a token ends from which it is alarmed, and alarmed again: an order
+/// at a provincial authority takes two to three weeks, one made good by hand the last week, and
+/// the day after the last is too late.
+pub const EXPIRY_DAYS: [u32; 3] = [30, 7, 1];
+
 /// Plans without a readable identifier that are read at once when a key has come.
 pub const TAKE_UP_PAGE: usize = 256;
 
+/// Milliseconds between two lines for `systemctl status` where no watchdog says how often. A commit
+/// each, so rarely enough that an idle disk may sleep between two.
+pub const STATUS_EVERY_MS: u64 = 20_000;
+
+const _: () = assert!(DRAIN_FIRST_MS < DRAIN_MS);
 const _: () = assert!(DELIVERY_WAIT_MS_MIN < DELIVERY_WAIT_MS_MAX);
 const _: () = assert!(RECEIPT_BYTES_MAX <= REPLY_BYTES_MAX);
 const _: () = assert!(DELIVERIES_PARALLEL <= CLAIMS_MAX);

@@ -22,7 +22,9 @@ pub const ALL: &[(&str, Kind, &str)] = &[
     ("sm2_texts_total", Kind::Counter, "identity numbers that came under SM2, by outcome"),
     ("connections_refused_total", Kind::Counter, "connections from outside the allow-list"),
     ("requests_overload_total", Kind::Counter, "requests answered 503 for lack of room"),
+    ("process_start_time_seconds", Kind::Gauge, "when the process began, seconds since 1970"),
     ("ledger_commit_jobs", Kind::Histogram, "jobs that shared one commit"),
+    ("ledger_commits_failed_total", Kind::Counter, "commits that did not reach the disk"),
     ("ledger_jobs_waiting", Kind::Gauge, "jobs that wait for the ledger's writer"),
     ("registrations_kept", Kind::Gauge, "registrations kept"),
     ("plans_by_state", Kind::Gauge, "plans by state"),
@@ -77,6 +79,11 @@ pub const ALL: &[(&str, Kind, &str)] = &[
     ("cache_evicted_studies_total", Kind::Counter, "studies that left the cache to make room"),
     ("cache_evicted_bytes_total", Kind::Counter, "bytes of their objects"),
     ("cache_verified_bytes_total", Kind::Counter, "bytes read again to find damage"),
+    ("doctor_findings", Kind::Gauge, "findings of the last look at machine and peers, by state"),
+    ("certificate_expiry_seconds", Kind::Gauge, "seconds until a certificate ends, by subject"),
+    ("token_expiry_seconds", Kind::Gauge, "seconds until a fixed token ends, by subject"),
+    ("expiry_alarm_level", Kind::Gauge, "30, 7 or 1 days before something ends; 0 before that"),
+    ("clock_offset_seconds", Kind::Gauge, "seconds by which the clock is ahead of the time server"),
     ("cache_damaged_total", Kind::Counter, "objects found damaged and taken out"),
 ];
 

@@ -9,7 +9,8 @@
 //! address and MAC of the call contradict each other. Start at [`Notices::called`].
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use forepost_cache::{Cache, Uid};
@@ -28,10 +29,10 @@ use crate::seal::sm2;
 
 /// What the HIS's call comes to.
 pub struct Notices {
-    intake: Arc<Intake>,
+    intake: RwLock<Arc<Intake>>,
     cache: Cache,
     /// Milliseconds for which a doctor who opened a patient may open the patient's studies.
-    opened_ms: i64,
+    opened_ms: AtomicI64,
     /// One for each session whose window listens.
     bells: Mutex<HashMap<i64, watch::Sender<u64>>>,
 }
@@ -112,7 +113,23 @@ impl NoticeShown {
 impl Notices {
     /// Nobody listens yet.
     pub fn new(intake: Arc<Intake>, cache: Cache, opened_ms: i64) -> Notices {
+        let (intake, opened_ms) = (RwLock::new(intake), AtomicI64::new(opened_ms));
         Notices { intake, cache, opened_ms, bells: Mutex::default() }
+    }
+
+    /// From the next call on by another configuration; windows that listen go on listening.
+    pub fn replace(&self, intake: Arc<Intake>, opened_ms: i64) {
+        *self.intake.write().unwrap_or_else(PoisonError::into_inner) = intake;
+        self.opened_ms.store(opened_ms, Ordering::Relaxed);
+    }
+
+    fn intake(&self) -> Arc<Intake> {
+        Arc::clone(&self.intake.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The moment before which what a doctor opened no longer counts.
+    fn opened_since(&self, now: Time) -> Time {
+        now.plus_ms(-self.opened_ms.load(Ordering::Relaxed))
     }
 
     /// The HIS says that a patient is opened or something is ordered. Returns after the commit.
@@ -125,7 +142,8 @@ impl Notices {
     ) -> Result<(), LedgerError> {
         let text = |name: &str| record.text(name).unwrap_or_default();
         let (hospital, user) = (text("hospitalld"), text("hisUserId"));
-        let ledger = &self.intake.ledger;
+        let intake = self.intake();
+        let ledger = &intake.ledger;
         let sessions = ledger.sessions_of(hospital, user, now)?;
         let Some(latest) = sessions.last() else {
             count("no window");
@@ -139,14 +157,14 @@ impl Notices {
         let department =
             Department { code: doctor.department_code.clone(), name: doctor.department.clone() };
         let of = department.clone();
-        let Some(visit) = self.intake.visit(record, caller, of, now).await else {
+        let Some(visit) = self.intake().visit(record, caller, of, now).await else {
             count("no number");
             return Ok(());
         };
-        let grace_ms = self.intake.prefetch.grace_ms();
+        let grace_ms = self.intake().prefetch.grace_ms();
         let mut plans = ledger.plans_of(hospital, &visit.identifiers, grace_ms, now)?;
         if plans.is_empty() {
-            plans.push(self.intake.accept_opened(visit, doctor, caller, now).await?.id);
+            plans.push(self.intake().accept_opened(visit, doctor, caller, now).await?.id);
         }
         let windows: Vec<Session> = sessions.into_iter().filter(|one| one.is_open).collect();
         let window = choose(&windows, text("clientIp"), text("mac"));
@@ -179,7 +197,7 @@ impl Notices {
         let text = |name: &str| record.text(name).unwrap_or_default().to_owned();
         let mut id_number = text("doctorIdCardNo");
         if sm2::looks_encrypted(&id_number) {
-            let opened = self.intake.sm2.open(Some(caller), &id_number).await;
+            let opened = self.intake().sm2.open(Some(caller), &id_number).await;
             id_number = opened.unwrap_or_default();
         }
         let (kind, code) = (text("doctorType"), text("doctorCode"));
@@ -188,7 +206,7 @@ impl Notices {
 
     /// Tells windows of what is found later, and forgets what is old, for as long as it is polled.
     pub async fn run(self: Arc<Self>, clock: fn() -> Time) {
-        let mut moved = self.intake.prefetch.moved();
+        let mut moved = self.intake().prefetch.moved();
         let mut prune = tokio::time::interval(Duration::from_millis(NOTICES_PRUNE_MS));
         loop {
             let moved = tokio::select! {
@@ -199,7 +217,7 @@ impl Notices {
                 }
             };
             match moved {
-                Ok(plan) => match self.intake.ledger.sessions_of_plan(plan) {
+                Ok(plan) => match self.intake().ledger.sessions_of_plan(plan) {
                     Ok(sessions) => sessions.into_iter().for_each(|one| self.ring(one)),
                     Err(error) => log::error!(plan; "whom a plan concerns: {error}"),
                 },
@@ -215,7 +233,7 @@ impl Notices {
 
     async fn prune(&self, now: Time) {
         loop {
-            match self.intake.ledger.prune_notices(now.plus_ms(-NOTICES_KEEP_MS)).await {
+            match self.intake().ledger.prune_notices(now.plus_ms(-NOTICES_KEEP_MS)).await {
                 Ok(0) => return,
                 Ok(rows) => log::info!(rows; "old notices and sessions are forgotten"),
                 Err(error) => return log::error!("forgetting old notices: {error}"),
@@ -245,8 +263,9 @@ impl Notices {
 
     /// What a session may see, the latest first. May wait for the disk.
     pub fn shown(&self, session: &Session, now: Time) -> Result<Vec<NoticeShown>, LedgerError> {
-        let ledger = &self.intake.ledger;
-        let notices = ledger.notices(session, now.plus_ms(-self.opened_ms))?;
+        let intake = self.intake();
+        let ledger = &intake.ledger;
+        let notices = ledger.notices(session, self.opened_since(now))?;
         notices.into_iter().map(|notice| self.show(notice, now)).collect()
     }
 
@@ -257,8 +276,9 @@ impl Notices {
         notice: i64,
         now: Time,
     ) -> Result<Option<NoticeShown>, LedgerError> {
-        let ledger = &self.intake.ledger;
-        let found = ledger.notice(session, notice, now.plus_ms(-self.opened_ms))?;
+        let intake = self.intake();
+        let ledger = &intake.ledger;
+        let found = ledger.notice(session, notice, self.opened_since(now))?;
         found.map(|notice| self.show(notice, now)).transpose()
     }
 
@@ -270,7 +290,7 @@ impl Notices {
         now: Time,
     ) -> Result<(), LedgerError> {
         let id = session.id;
-        self.intake.ledger.acknowledge(session, notice, now).await?;
+        self.intake().ledger.acknowledge(session, notice, now).await?;
         self.ring(id);
         Ok(())
     }
@@ -284,8 +304,8 @@ impl Notices {
         now: Time,
     ) -> Result<(), Fault> {
         let (doctor, uid) = (doctor.clone(), study.as_str().to_owned());
-        self.intake.ledger.want_of_notice(doctor, notice, uid, now).await?;
-        self.intake.prefetch.open(study, None, true).await.map(|_| ())
+        self.intake().ledger.want_of_notice(doctor, notice, uid, now).await?;
+        self.intake().prefetch.open(study, None, true).await.map(|_| ())
     }
 
     fn show(&self, notice: Notice, now: Time) -> Result<NoticeShown, LedgerError> {
@@ -296,8 +316,8 @@ impl Notices {
             ordered.extend(notice.exams.iter().filter_map(|(_, name)| by_name(name)));
             by = Sameness::Name;
         }
-        let today = now.wall(self.intake.offset).date();
-        let studies = self.intake.ledger.notice_studies(notice.id)?;
+        let today = now.wall(self.intake().offset).date();
+        let studies = self.intake().ledger.notice_studies(notice.id)?;
         let studies = studies.into_iter().map(|shown| {
             let here = u64::from(self.cache.instances_here(&shown.study.study));
             let same = ordered.iter().any(|one| is_same_examination(&shown.study, one));

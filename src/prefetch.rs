@@ -28,7 +28,7 @@ mod source;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use forepost_cache::{Cache, Uid};
@@ -65,6 +65,14 @@ pub struct Parts {
     pub ledger: Ledger,
     /// Where studies are kept.
     pub cache: Cache,
+    /// What the configuration says of it.
+    pub policy: Policy,
+    /// The machine's clock.
+    pub clock: fn() -> Time,
+}
+
+/// What the configuration may change while the flow runs.
+pub struct Policy {
     /// In the order of preference.
     pub sources: Vec<Arc<dyn Source>>,
     /// What is chosen.
@@ -77,13 +85,14 @@ pub struct Parts {
     pub stay_ms: i64,
     /// When studies leave, and when fetches wait.
     pub marks: Marks,
-    /// The machine's clock.
-    pub clock: fn() -> Time,
 }
 
 /// The flow.
 pub struct Prefetch {
-    parts: Parts,
+    ledger: Ledger,
+    cache: Cache,
+    clock: fn() -> Time,
+    policy: RwLock<Arc<Policy>>,
     wake: Notify,
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -98,8 +107,12 @@ pub struct Prefetch {
 impl Prefetch {
     /// Builds the flow; nothing runs before [`Prefetch::run`].
     pub fn new(parts: Parts) -> Arc<Prefetch> {
+        let Parts { ledger, cache, policy, clock } = parts;
         Arc::new(Prefetch {
-            parts,
+            ledger,
+            cache,
+            clock,
+            policy: RwLock::new(Arc::new(policy)),
             wake: Notify::new(),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -111,21 +124,34 @@ impl Prefetch {
         })
     }
 
+    /// From now on by another policy. What is under way ends by the one it began with; sources that
+    /// rested are asked anew, because what was wrong with them may be what was changed.
+    pub fn replace(&self, policy: Policy) {
+        *self.policy.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(policy);
+        lock(&self.breakers).clear();
+        self.wake();
+    }
+
+    fn policy(&self) -> Arc<Policy> {
+        Arc::clone(&self.policy.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// Whether some source understands one of the registration's identifiers. Without any source
     /// there is nothing to understand, and a plan is ready with nothing.
     pub fn understands(&self, registration: &Registration) -> bool {
-        self.parts.sources.is_empty()
-            || self.parts.sources.iter().any(|source| source.understands(registration))
+        let policy = self.policy();
+        policy.sources.is_empty()
+            || policy.sources.iter().any(|source| source.understands(registration))
     }
 
     /// Milliseconds after the visit for which somebody still counts on a plan.
     pub fn grace_ms(&self) -> i64 {
-        self.parts.grace_ms
+        self.policy().grace_ms
     }
 
     /// By which Patient IDs sources may push studies of the registration.
     pub fn awaits(&self, registration: &Registration) -> Vec<Awaited> {
-        self.parts.sources.iter().flat_map(|source| source.awaits(registration)).collect()
+        self.policy().sources.iter().flat_map(|source| source.awaits(registration)).collect()
     }
 
     /// Searches and fetches under way.
@@ -151,7 +177,7 @@ impl Prefetch {
         self.tasks.spawn(Arc::clone(&self).scrub());
         let mut expired_at = Time(i64::MIN);
         while !self.stop.is_cancelled() {
-            let now = (self.parts.clock)();
+            let now = (self.clock)();
             if now.since_ms(expired_at) >= IDLE_MS {
                 expired_at = now;
                 self.expire(now).await;
@@ -186,13 +212,12 @@ impl Prefetch {
     /// gone.
     pub async fn recheck(&self, wanted_only: bool) -> Result<(), LedgerError> {
         let lost: Vec<(String, u32)> = self
-            .parts
             .ledger
             .fetches_here(wanted_only)?
             .into_iter()
             .filter_map(|(study, expected)| {
-                let here = Uid::try_from(study.as_str())
-                    .map_or(0, |uid| self.parts.cache.instances_here(&uid));
+                let here =
+                    Uid::try_from(study.as_str()).map_or(0, |uid| self.cache.instances_here(&uid));
                 (here < expected).then_some((study, here))
             })
             .collect();
@@ -201,7 +226,7 @@ impl Prefetch {
         }
         let studies = lost.len();
         log::warn!(studies; "studies are not whole in the cache, who wants them has them fetched");
-        self.parts.ledger.lost(lost, (self.parts.clock)()).await
+        self.ledger.lost(lost, (self.clock)()).await
     }
 
     /// Starts due work as far as there is room. Returns the milliseconds to wait before the next
@@ -210,13 +235,13 @@ impl Prefetch {
         let room = SEARCHES_MAX.saturating_sub(lock(&self.searching).len());
         if room > 0 {
             let claimed = |id| lock(&self.searching).contains(&id);
-            for plan in self.parts.ledger.due_plans(now, room, &claimed)? {
+            for plan in self.ledger.due_plans(now, room, &claimed)? {
                 lock(&self.searching).insert(plan.id);
                 self.tasks.spawn(Arc::clone(self).search(plan));
             }
         }
         self.start_fetches(now)?;
-        let next = self.parts.ledger.next_due()?;
+        let next = self.ledger.next_due()?;
         Ok(next.map_or(IDLE_MS, |next| next.since_ms(now).max(LOOK_AGAIN_MS)))
     }
 
@@ -228,7 +253,7 @@ impl Prefetch {
         let followed = under_way.iter().filter(|(_, followed)| *followed).count();
         let room = OPENED_FETCHES_MAX.saturating_sub(followed);
         if room > 0 {
-            for fetch in self.parts.ledger.due_opened(now, room, &begun)? {
+            for fetch in self.ledger.due_opened(now, room, &begun)? {
                 let source = fetch.source().to_owned();
                 if self.start_fetch(fetch).followed() {
                     self.openings.make_room(&source);
@@ -244,10 +269,10 @@ impl Prefetch {
         let room = FETCHES_ALL_MAX.saturating_sub(in_background).min(FETCHES_MAX);
         let busy: Vec<String> =
             at.iter().filter(|(_, n)| **n >= FETCHES_MAX).map(|(name, _)| name.clone()).collect();
-        if room == 0 || busy.len() >= self.parts.sources.len().max(1) {
+        if room == 0 || busy.len() >= self.policy().sources.len().max(1) {
             return Ok(());
         }
-        for fetch in self.parts.ledger.due_fetches(now, room, &begun, &busy)? {
+        for fetch in self.ledger.due_fetches(now, room, &begun, &busy)? {
             let at = at.entry(fetch.source().to_owned()).or_default();
             if *at < FETCHES_MAX {
                 *at += 1;
@@ -264,13 +289,14 @@ impl Prefetch {
     }
 
     async fn expire(&self, now: Time) {
-        match self.parts.ledger.expire_plans(now, self.parts.grace_ms).await {
+        match self.ledger.expire_plans(now, self.policy().grace_ms).await {
             Ok(0) => {}
             Ok(ended) => log::warn!(plans = ended; "plans ended unready after their visit"),
             Err(error) => log::error!("ending plans after their visit: {error}"),
         }
-        let (visit_ms, stay_ms) = (self.parts.grace_ms, self.parts.stay_ms);
-        match self.parts.ledger.end_visits(now, visit_ms, stay_ms).await {
+        let policy = self.policy();
+        let (visit_ms, stay_ms) = (policy.grace_ms, policy.stay_ms);
+        match self.ledger.end_visits(now, visit_ms, stay_ms).await {
             Ok(0) => {}
             Ok(ended) => log::info!(plans = ended; "visits are taken to be over"),
             Err(error) => log::error!("ending visits: {error}"),
@@ -301,8 +327,9 @@ impl Prefetch {
         }
     }
 
-    fn source(&self, name: &str) -> Option<&Arc<dyn Source>> {
-        self.parts.sources.iter().find(|source| source.name() == name)
+    fn source(&self, name: &str) -> Option<Arc<dyn Source>> {
+        let policy = self.policy();
+        policy.sources.iter().find(|source| source.name() == name).map(Arc::clone)
     }
 }
 

@@ -17,7 +17,7 @@ mod receiver;
 mod shelf;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use forepost_cache::{Cache, CacheError, Uid};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -43,8 +43,6 @@ pub struct Parts {
     pub cache: Cache,
     /// Told that plans may have become due.
     pub prefetch: Arc<Prefetch>,
-    /// The senders that are sources too: what they send waits for a registration.
-    pub push_sources: Vec<String>,
     /// The machine's clock.
     pub clock: fn() -> Time,
 }
@@ -52,6 +50,8 @@ pub struct Parts {
 /// The flow.
 pub struct Storage {
     parts: Parts,
+    /// The senders that are sources too: what they send waits for a registration.
+    push_sources: RwLock<Vec<String>>,
     stop: CancellationToken,
     /// Studies that are being pushed, and when something of them came last.
     touched: Mutex<HashMap<Uid, Time>>,
@@ -158,8 +158,13 @@ impl Storage {
     /// Builds the flow; what is pushed is settled by [`Storage::run`].
     pub fn new(parts: Parts) -> Arc<Storage> {
         let senders = Arc::new(Semaphore::new(SENDERS_MAX));
-        let (stop, touched, shelves) = Default::default();
-        Arc::new(Storage { parts, stop, touched, senders, shelves })
+        let (push_sources, stop, touched, shelves) = Default::default();
+        Arc::new(Storage { parts, push_sources, stop, touched, senders, shelves })
+    }
+
+    /// Which senders are sources too, from the next request on.
+    pub fn set_push_sources(&self, names: Vec<String>) {
+        *self.push_sources.write().unwrap_or_else(PoisonError::into_inner) = names;
     }
 
     /// Begins to take what `sender` sends; with `study`, of that study only. `None`: as many
@@ -167,7 +172,8 @@ impl Storage {
     pub fn receive(self: &Arc<Self>, sender: &str, study: Option<Uid>) -> Option<Receiving> {
         let permit = Arc::clone(&self.senders).try_acquire_owned().ok()?;
         let (pieces, queue) = mpsc::channel(PIECES_MAX);
-        let source = self.parts.push_sources.iter().find(|source| *source == sender).cloned();
+        let sources = self.push_sources.read().unwrap_or_else(PoisonError::into_inner);
+        let source = sources.iter().find(|source| *source == sender).cloned();
         let receiver = Receiver::new(Arc::clone(self), source, study);
         let runtime = tokio::runtime::Handle::current();
         let ended = tokio::task::spawn_blocking(move || receiver.run(queue, &runtime));

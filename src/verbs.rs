@@ -9,6 +9,7 @@ pub mod demo;
 pub mod department;
 pub mod dicom;
 pub mod dict;
+pub mod doctor;
 pub mod export;
 pub mod keys;
 pub mod manual;
@@ -16,6 +17,7 @@ pub mod map;
 pub mod plans;
 pub mod queue;
 pub mod serve;
+pub mod setup;
 pub mod simulate;
 pub mod views;
 pub mod views_reader;
@@ -28,7 +30,8 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::codec::sheet::{self, Sheet};
 use crate::config::Config;
-use crate::ledger::{self, Ledger};
+use crate::host;
+use crate::ledger::Ledger;
 use crate::limits::{BY_CHARACTERS_MAX, DICTIONARY_ROWS_MAX, SHEET_BYTES_MAX};
 use crate::model::Time;
 
@@ -50,8 +53,12 @@ struct Command {
 enum Verb {
     /// Run until SIGTERM.
     Serve(serve::ServeArguments),
+    /// Ask what the hospital's configuration needs, check each answer, and write it.
+    Setup(setup::SetupArguments),
     /// Read the configuration and name every mistake.
     Check(ConfigArgument),
+    /// Look at this machine and everybody it talks to, and say what to do.
+    Doctor(doctor::DoctorArguments),
     /// Show the whole chain with made-up patients; needs nothing.
     Demo(demo::DemoArguments),
     /// What is planned for registered patients.
@@ -154,6 +161,7 @@ pub fn run() -> u8 {
     };
     match command.verb {
         Verb::Serve(arguments) => serve::run(&arguments),
+        Verb::Setup(arguments) => setup::run(&arguments),
         Verb::Check(argument) => match argument.read() {
             Ok(_) => {
                 println!("{} is in order", argument.config.display());
@@ -161,6 +169,7 @@ pub fn run() -> u8 {
             }
             Err(code) => code,
         },
+        Verb::Doctor(arguments) => doctor::run(&arguments),
         Verb::Demo(arguments) => demo::run(arguments),
         Verb::Plans(verb) => plans::run(&verb),
         Verb::Queue(verb) => queue::run(&verb),
@@ -221,14 +230,14 @@ fn run_catalog(verb: &CatalogVerb) -> u8 {
 
 /// The ledger, to be read beside a running service.
 fn open_to_read(config: &Config) -> Result<Ledger, u8> {
-    let keys = ledger::load_or_make_keys(&config.data.join("keys"), false).map_err(fail)?;
+    let keys = host::ledger_keys(&config.data, false).map_err(fail)?;
     Ledger::open_to_read(&config.data.join("ledger"), keys).map_err(fail)
 }
 
 /// The ledger, for what a person decides beside a running service
 /// (docs/decisions/0003-verbs-write-beside-the-service.md).
 fn open_beside(config: &Config) -> Result<Ledger, u8> {
-    let keys = ledger::load_or_make_keys(&config.data.join("keys"), false).map_err(fail)?;
+    let keys = host::ledger_keys(&config.data, false).map_err(fail)?;
     Ledger::open_beside(&config.data.join("ledger"), keys).map_err(fail)
 }
 

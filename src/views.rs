@@ -26,7 +26,7 @@ mod wire;
 mod words;
 
 use std::future::Future;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,7 +41,8 @@ use crate::ledger::Ledger;
 use crate::model::{Time, UtcOffset};
 use poll::Poll;
 
-pub use inspect::{Inspected, inspect};
+pub use child::ReaderPlace;
+pub use inspect::{Inspected, connect, inspect, look};
 pub use limits::{INTERVAL_SECONDS, STATEMENT_SECONDS};
 pub use options::{DatabaseOptions, DateRange, Served, ViewOptions, addresses};
 pub use schedule::Window;
@@ -121,13 +122,20 @@ pub struct Parts {
     pub offset: UtcOffset,
     /// The machine's clock.
     pub clock: fn() -> Time,
-    /// The program that runs as a reader: this one.
-    pub program: PathBuf,
+    /// Where readers are had.
+    pub reader: ReaderPlace,
 }
 
-/// This program, also after its file was replaced by an update.
-pub fn own_program() -> &'static Path {
-    Path::new("/proc/self/exe")
+/// Set by the service's unit: the socket of the service that reads.
+const READER_VARIABLE: &str = "FOREPOST_VIEWS_READER";
+
+/// Where this process has its readers: where its unit says, else each is a child of this program,
+/// also after its file was replaced by an update.
+pub fn reader_place() -> ReaderPlace {
+    match std::env::var_os(READER_VARIABLE) {
+        Some(socket) => ReaderPlace::Socket(PathBuf::from(socket)),
+        None => ReaderPlace::Program(PathBuf::from("/proc/self/exe")),
+    }
 }
 
 /// Polls every view until told to stop: one task a database, one connection at a time.

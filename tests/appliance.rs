@@ -27,6 +27,8 @@ mod demo;
 mod dictionaries;
 #[path = "appliance/dimse.rs"]
 mod dimse;
+#[path = "appliance/doctor.rs"]
+mod doctor;
 #[path = "appliance/doors.rs"]
 mod doors;
 #[path = "appliance/every_way.rs"]
@@ -37,6 +39,8 @@ mod eviction;
 mod frames;
 #[path = "appliance/full.rs"]
 mod full;
+#[path = "appliance/host.rs"]
+mod host;
 #[path = "appliance/keys.rs"]
 mod keys;
 #[path = "appliance/launcher.rs"]
@@ -59,6 +63,8 @@ mod pushing;
 mod queue;
 #[path = "appliance/register.rs"]
 mod register;
+#[path = "appliance/reload.rs"]
+mod reload;
 #[path = "appliance/screens.rs"]
 mod screens;
 #[path = "appliance/simulate.rs"]

@@ -4,16 +4,19 @@ use std::sync::Arc;
 
 use axum::Router;
 use forepost_cache::Cache;
+use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use super::{StartError, sm2_folder};
+use super::{Lasting, StartError, sm2_folder};
 use crate::clock;
-use crate::config::{Config, Deliveries, SourceOptions};
-use crate::delivery::{Delivery, Destination};
+use crate::config::{Config, Deliveries, Listen, SourceOptions, Zone};
+use crate::console::{self, Board, Console};
+use crate::delivery::{Delivery, Destination, Outlets};
 use crate::dicomweb;
 use crate::dictionary::{self, Dictionary};
-use crate::http::{self, Callers, CloudDoor, HospitalDoor};
+use crate::doctor::{Daily, Subjects};
+use crate::http::{self, Callers, CloudDoor, HospitalDoor, Service};
 use crate::intake::{Intake, Opener};
 use crate::ledger::Ledger;
 use crate::limits::DOCUMENTS_MAX;
@@ -21,7 +24,7 @@ use crate::lookup::Lookup;
 use crate::model::DictionaryKind;
 use crate::notice::Notices;
 use crate::onward::Onward;
-use crate::prefetch::{Parts, Prefetch, Source};
+use crate::prefetch::{self, Policy, Prefetch, Source};
 use crate::settlement::Settlements;
 use crate::storage::{self, PushSource, Storage};
 use crate::upstream::{DicomwebSource, DictionaryOptions, DictionarySource, DimseSource, Platform};
@@ -29,7 +32,7 @@ use crate::views::{self, Dictionaries, Registrations, Served, Settled, Taker};
 use crate::workstation::{self, Workstations};
 
 /// The configured sources.
-pub(super) fn sources(
+fn sources(
     config: &Config,
     ledger: &Ledger,
     cache: &Cache,
@@ -53,35 +56,49 @@ pub(super) fn sources(
     Ok(sources)
 }
 
-/// What takes objects that are sent here.
-pub(super) fn storage(
+/// What outlives a change of the configuration, over an open ledger and cache; nothing works yet.
+pub(super) fn lasting(
     config: &Config,
-    ledger: &Ledger,
-    cache: &Cache,
-    prefetch: &Arc<Prefetch>,
-) -> Arc<Storage> {
-    Storage::new(storage::Parts {
+    ledger: Ledger,
+    cache: Cache,
+    recorder: PrometheusHandle,
+) -> Result<Lasting, StartError> {
+    let policy = policy(config, &ledger, &cache)?;
+    let outlets = outlets(&config.deliveries)?;
+    let boot = clock::boot_id();
+    if !clock::reading().trusted {
+        ledger.accept_under(Some(boot.clone()));
+    }
+    let prefetch = Prefetch::new(prefetch::Parts {
         ledger: ledger.clone(),
         cache: cache.clone(),
-        prefetch: Arc::clone(prefetch),
-        push_sources: config.sources.iter().filter_map(pushing).collect(),
+        policy,
         clock: clock::now,
-    })
+    });
+    let storage = Storage::new(storage::Parts {
+        ledger: ledger.clone(),
+        cache: cache.clone(),
+        prefetch: Arc::clone(&prefetch),
+        clock: clock::now,
+    });
+    storage.set_push_sources(push_sources(config));
+    let delivery = Delivery::new(ledger.clone(), outlets, clock::reading, boot);
+    let (board, stop) = (Arc::new(Board::default()), CancellationToken::new());
+    let doctor = Daily::new(Subjects::of(config), Arc::clone(&board), clock::now);
+    Ok(Lasting { ledger, cache, prefetch, delivery, storage, recorder, board, doctor, stop })
 }
 
-/// The name of a source that pushes.
-fn pushing(source: &SourceOptions) -> Option<String> {
-    match source {
+/// The names of the sources that push.
+pub(super) fn push_sources(config: &Config) -> Vec<String> {
+    let pushing = |source: &SourceOptions| match source {
         SourceOptions::Push(options) => Some(options.name.clone()),
         SourceOptions::Dicomweb(_) | SourceOptions::Dimse(_) => None,
-    }
+    };
+    config.sources.iter().filter_map(pushing).collect()
 }
 
-/// The flow of deliveries, not yet at work.
-pub(super) fn start_delivery(
-    ledger: &Ledger,
-    config: &Deliveries,
-) -> Result<Arc<Delivery>, StartError> {
+/// Where deliveries go.
+pub(super) fn outlets(config: &Deliveries) -> Result<Outlets, StartError> {
     let options = &config.destinations;
     let platform =
         Platform::new(options).map_err(|(name, error)| StartError::Destination { name, error })?;
@@ -89,27 +106,16 @@ pub(super) fn start_delivery(
         .iter()
         .map(|one| Destination { name: one.name.clone(), parallel: one.parallel.get() })
         .collect();
-    let boot = clock::boot_id();
-    if !clock::reading().trusted {
-        ledger.accept_under(Some(boot.clone()));
-    }
-    let carrier = Arc::new(platform);
-    let clock = clock::reading;
-    let keep_bodies_ms = config.keep_bodies_ms;
-    Ok(Delivery::new(ledger.clone(), destinations, carrier, clock, boot, keep_bodies_ms))
+    let (carrier, keep_bodies_ms) = (Arc::new(platform), config.keep_bodies_ms);
+    Ok(Outlets { destinations, carrier, keep_bodies_ms })
 }
 
 /// What viewers ask.
-pub(super) fn images(
-    lookup: Lookup,
-    prefetch: &Arc<Prefetch>,
-    callers: Callers,
-    storage: &Arc<Storage>,
-) -> Router {
+fn images(lookup: Lookup, lasting: &Lasting, callers: Callers) -> Router {
     dicomweb::router(Arc::new(dicomweb::Server {
         lookup,
-        prefetch: Some(Arc::clone(prefetch)),
-        storage: Some(Arc::clone(storage)),
+        prefetch: Some(Arc::clone(&lasting.prefetch)),
+        storage: Some(Arc::clone(&lasting.storage)),
         callers: Some(callers),
         clock: clock::now,
         retrieve_base: None,
@@ -117,12 +123,12 @@ pub(super) fn images(
 }
 
 /// What platforms ask.
-pub(super) fn cloud_zone(callers: Callers, dictionary: Dictionary) -> Router {
+fn cloud_zone(callers: Callers, dictionary: Dictionary) -> Router {
     http::cloud_router(Arc::new(CloudDoor::new(callers, dictionary, clock::now)))
 }
 
 /// The configured sources of dictionaries.
-pub(super) fn dictionary_sources(
+fn dictionary_sources(
     options: Vec<DictionaryOptions>,
 ) -> Result<Vec<Arc<dyn dictionary::Source>>, StartError> {
     let mut sources: Vec<Arc<dyn dictionary::Source>> = Vec::new();
@@ -135,23 +141,20 @@ pub(super) fn dictionary_sources(
     Ok(sources)
 }
 
-/// The flow of prefetch as configured, over an open ledger and cache.
-pub(super) fn prefetch_flow(
+/// How prefetch works.
+pub(super) fn policy(
     config: &Config,
     ledger: &Ledger,
     cache: &Cache,
-) -> Result<Arc<Prefetch>, StartError> {
-    Ok(Prefetch::new(Parts {
-        ledger: ledger.clone(),
-        cache: cache.clone(),
+) -> Result<Policy, StartError> {
+    Ok(Policy {
         sources: sources(config, ledger, cache)?,
         rules: config.rules.clone(),
         offset: config.offset,
         grace_ms: config.grace_ms,
         stay_ms: config.stay_ms,
         marks: config.marks,
-        clock: clock::now,
-    }))
+    })
 }
 
 /// The flow of dictionaries as configured, over an open ledger.
@@ -164,38 +167,33 @@ pub fn dictionary_flow(config: &Config, ledger: Ledger) -> Dictionary {
 }
 
 /// What registrations go through.
-pub(super) fn intake(
-    config: &mut Config,
-    ledger: &Ledger,
-    prefetch: &Arc<Prefetch>,
-) -> Result<Intake, StartError> {
-    Ok(Intake {
-        ledger: ledger.clone(),
-        prefetch: Arc::clone(prefetch),
+pub(super) fn intake(config: &mut Config, lasting: &Lasting) -> Result<Arc<Intake>, StartError> {
+    Ok(Arc::new(Intake {
+        ledger: lasting.ledger.clone(),
+        prefetch: Arc::clone(&lasting.prefetch),
         offset: config.offset,
         emergency_departments: std::mem::take(&mut config.emergency_departments),
         sm2: Arc::new(Opener::new(config.sm2.take(), sm2_folder(&config.data))?),
-    })
+    }))
 }
 
 /// The flows whose records come by calls and by views.
-pub(super) struct Taking {
-    pub intake: Arc<Intake>,
-    pub settlements: Arc<Settlements>,
-    pub onward: Arc<Onward>,
-    pub dictionary: Dictionary,
-    pub notices: Arc<Notices>,
+struct Taking {
+    intake: Arc<Intake>,
+    settlements: Arc<Settlements>,
+    onward: Arc<Onward>,
+    dictionary: Dictionary,
+    notices: Arc<Notices>,
 }
 
 /// Builds them over an open ledger.
-pub(super) fn taking(
-    config: &mut Config,
-    ledger: &Ledger,
-    cache: &Cache,
-    prefetch: &Arc<Prefetch>,
-    delivery: &Delivery,
-) -> Result<Taking, StartError> {
-    let intake = Arc::new(intake(config, ledger, prefetch)?);
+fn taking(
+    config: &Config,
+    lasting: &Lasting,
+    intake: &Arc<Intake>,
+    notices: &Arc<Notices>,
+) -> Taking {
+    let (ledger, delivery) = (&lasting.ledger, &lasting.delivery);
     let deliveries = &config.deliveries;
     let settlements = Settlements {
         ledger: ledger.clone(),
@@ -211,21 +209,75 @@ pub(super) fn taking(
         opener: Arc::clone(&intake.sm2),
         calls: Default::default(),
     };
-    Ok(Taking {
-        notices: Arc::new(Notices::new(
-            Arc::clone(&intake),
-            cache.clone(),
-            config.workstation.opened_ms,
-        )),
-        intake,
+    Taking {
+        notices: Arc::clone(notices),
+        intake: Arc::clone(intake),
         settlements: Arc::new(settlements),
         onward: Arc::new(onward),
         dictionary: dictionary_flow(config, ledger.clone()),
-    })
+    }
+}
+
+/// What a configuration comes to, over what outlives it.
+pub(super) struct Wired {
+    /// Of the zones, in their order.
+    pub routers: [Router; 3],
+    pub polled: Polled,
+}
+
+/// What is asked by the clock.
+pub(super) struct Polled {
+    pub views: views::Parts,
+    pub dictionary: Dictionary,
+    pub dictionary_sources: Vec<Arc<dyn dictionary::Source>>,
+}
+
+/// Builds what answers and what asks. Takes out of the configuration what it uses up.
+pub(super) fn wire(
+    config: &mut Config,
+    lasting: &Lasting,
+    intake: &Arc<Intake>,
+    notices: &Arc<Notices>,
+) -> Result<Wired, StartError> {
+    let (ledger, cache) = (&lasting.ledger, &lasting.cache);
+    let taking = taking(config, lasting, intake, notices);
+    let views = view_parts(config, ledger, &taking)?;
+    let dictionary_sources = dictionary_sources(std::mem::take(&mut config.dictionary_sources))?;
+    let callers = Callers::new(std::mem::take(&mut config.callers));
+    let numbers = std::mem::take(&mut config.patient_numbers);
+    let lookup = Lookup::new(ledger.clone(), cache.clone(), numbers);
+    let doctors = workstations(config, lasting, callers.clone(), &taking);
+    let images = images(lookup, lasting, callers.clone());
+    let cloud = cloud_zone(callers.clone(), taking.dictionary.clone());
+    let hospital = hospital_zone(config, callers, &taking).merge(images).merge(doctors);
+    let console = console::router(Arc::new(Console {
+        ledger: ledger.clone(),
+        cache: cache.clone(),
+        recorder: lasting.recorder.clone(),
+        offset: config.offset,
+        clock: clock::now,
+        doctor: Arc::clone(&lasting.board),
+    }));
+    let polled = Polled { views, dictionary: taking.dictionary, dictionary_sources };
+    Ok(Wired { routers: [hospital, cloud, console], polled })
+}
+
+/// What each listener of a zone does, the plain one first.
+pub(super) fn services(zone: &Zone, router: &Router) -> Result<Vec<(Listen, Service)>, StartError> {
+    let plain = Service { tls: None, allow: zone.allow.clone(), router: router.clone() };
+    let mut services = Vec::new();
+    if let Some((at, certificate)) = &zone.listen_tls {
+        let tls = Some(http::acceptor(certificate)?);
+        services.push((at.clone(), Service { tls, ..plain.clone() }));
+    }
+    if let Some(at) = &zone.listen {
+        services.insert(0, (at.clone(), plain));
+    }
+    Ok(services)
 }
 
 /// What the hospital calls.
-pub(super) fn hospital_zone(config: &mut Config, callers: Callers, taking: &Taking) -> Router {
+fn hospital_zone(config: &mut Config, callers: Callers, taking: &Taking) -> Router {
     http::hospital_router(Arc::new(HospitalDoor {
         callers,
         hospitals: std::mem::take(&mut config.hospitals),
@@ -240,24 +292,17 @@ pub(super) fn hospital_zone(config: &mut Config, callers: Callers, taking: &Taki
 }
 
 /// What doctors see.
-pub(super) fn workstations(
-    config: &Config,
-    ledger: &Ledger,
-    cache: &Cache,
-    callers: Callers,
-    taking: &Taking,
-    stop: &CancellationToken,
-) -> Router {
+fn workstations(config: &Config, lasting: &Lasting, callers: Callers, taking: &Taking) -> Router {
     workstation::router(Arc::new(Workstations {
-        ledger: ledger.clone(),
+        ledger: lasting.ledger.clone(),
         notices: Arc::clone(&taking.notices),
-        cache: cache.clone(),
+        cache: lasting.cache.clone(),
         opener: Arc::clone(&taking.intake.sm2),
         callers,
         hospitals: config.hospitals.iter().map(|one| one.code.clone()).collect(),
         options: config.workstation.clone(),
         documents: Semaphore::new(DOCUMENTS_MAX),
-        stop: stop.clone(),
+        stop: lasting.stop.clone(),
         clock: clock::now,
     }))
 }
@@ -291,7 +336,7 @@ impl Taking {
 }
 
 /// The configured views, each with who takes its rows.
-pub(super) fn view_parts(
+fn view_parts(
     config: &mut Config,
     ledger: &Ledger,
     taking: &Taking,
@@ -314,6 +359,6 @@ pub(super) fn view_parts(
         overlay: config.overlay.clone(),
         offset: config.offset,
         clock: clock::now,
-        program: views::own_program().to_owned(),
+        reader: views::reader_place(),
     })
 }

@@ -1,61 +1,106 @@
 //! Reading a TOML table key by key, so that every mistake is found and nothing is left over.
 
 use std::cell::RefCell;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use ipnet::IpNet;
 use secrecy::SecretString;
-use toml::{Table, Value};
+use toml::de::{DeTable, DeValue};
+use toml::{Spanned, Table, Value};
 
+use super::Listen;
 use crate::model::IdentifierKind;
 
 /// The list that all sections of one file write to.
 pub(super) struct Mistakes {
     file: String,
-    list: RefCell<Vec<String>>,
+    text: String,
+    /// Full keys with what is wrong.
+    list: RefCell<Vec<(String, String)>>,
 }
 
 impl Mistakes {
-    pub fn new(file: &str) -> Mistakes {
-        Mistakes { file: file.to_owned(), list: RefCell::default() }
+    pub fn new(file: &str, text: &str) -> Mistakes {
+        Mistakes { file: file.to_owned(), text: text.to_owned(), list: RefCell::default() }
     }
 
+    /// `file:line: key: words` each; of a key that is missing, the line of its table.
     pub fn into_list(self) -> Vec<String> {
-        self.list.into_inner()
+        let list = self.list.into_inner();
+        if list.is_empty() {
+            return Vec::new();
+        }
+        let parsed = DeTable::parse(&self.text).ok();
+        let line = |key: &str| {
+            let at = parsed.as_ref().map_or(0, |root| offset_of(root, key));
+            1 + self.text.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count()
+        };
+        let shown = |(key, words): (String, String)| {
+            format!("{}:{}: {key}: {words}", self.file, line(&key))
+        };
+        list.into_iter().map(shown).collect()
     }
+}
+
+/// Where a full key stands in the text, or the innermost table around it that does.
+fn offset_of(root: &Spanned<DeTable<'_>>, key: &str) -> usize {
+    let mut at = 0;
+    let mut table = root.get_ref();
+    for segment in key.split('.') {
+        let (name, place) = segment.split_once('[').unwrap_or((segment, ""));
+        let Some((own, mut value)) = table.get_key_value(name) else { return at };
+        at = own.span().start;
+        if let (DeValue::Array(list), Ok(place)) =
+            (value.get_ref(), place.trim_end_matches(']').parse::<usize>())
+            && let Some(one) = list.get(place)
+        {
+            (value, at) = (one, one.span().start);
+        }
+        let DeValue::Table(inner) = value.get_ref() else { return at };
+        table = inner;
+    }
+    at
 }
 
 /// A table from which known keys are taken. What is left at [`Section::end`] is unknown.
 pub(super) struct Section<'a> {
     path: String,
     table: Table,
+    /// The keys that were asked for.
+    known: Vec<String>,
     mistakes: &'a Mistakes,
 }
 
 impl<'a> Section<'a> {
     pub fn root(table: Table, mistakes: &'a Mistakes) -> Section<'a> {
-        Section { path: String::new(), table, mistakes }
+        Section { path: String::new(), table, known: Vec::new(), mistakes }
     }
 
     pub fn mistake(&self, key: &str, words: &str) {
-        let key = self.full(key);
-        self.mistakes.list.borrow_mut().push(format!("{}: {key}: {words}", self.mistakes.file));
+        self.mistakes.list.borrow_mut().push((self.full(key), words.to_owned()));
+    }
+
+    fn take(&mut self, key: &str) -> Option<Value> {
+        if !self.known.iter().any(|known| known == key) {
+            self.known.push(key.to_owned());
+        }
+        self.table.remove(key)
     }
 
     /// Notes that `key` is needed, and gives an empty value to go on with.
     pub fn missing<T: Default>(&self, key: &str) -> T {
         // A key of the wrong type has been complained of already.
-        let noted = format!("{}: {}: ", self.mistakes.file, self.full(key));
-        if !self.mistakes.list.borrow().iter().any(|line| line.starts_with(&noted)) {
+        let full = self.full(key);
+        if !self.mistakes.list.borrow().iter().any(|(noted, _)| *noted == full) {
             self.mistake(key, "is missing");
         }
         T::default()
     }
 
     pub fn text(&mut self, key: &str) -> Option<String> {
-        match self.table.remove(key)? {
+        match self.take(key)? {
             Value::String(text) if !text.trim().is_empty() => Some(text),
             _ => self.expected(key, "a text"),
         }
@@ -66,21 +111,21 @@ impl<'a> Section<'a> {
     }
 
     pub fn flag(&mut self, key: &str) -> Option<bool> {
-        match self.table.remove(key)? {
+        match self.take(key)? {
             Value::Boolean(flag) => Some(flag),
             _ => self.expected(key, "true or false"),
         }
     }
 
     pub fn number(&mut self, key: &str, min: i64, max: i64) -> Option<i64> {
-        match self.table.remove(key)? {
+        match self.take(key)? {
             Value::Integer(number) if (min..=max).contains(&number) => Some(number),
             _ => self.expected(key, &format!("a number from {min} to {max}")),
         }
     }
 
     pub fn texts(&mut self, key: &str) -> Option<Vec<String>> {
-        let Value::Array(list) = self.table.remove(key)? else {
+        let Value::Array(list) = self.take(key)? else {
             return self.expected(key, "a list of texts");
         };
         let texts: Option<Vec<String>> =
@@ -101,10 +146,21 @@ impl<'a> Section<'a> {
         all
     }
 
-    pub fn address(&mut self, key: &str) -> Option<SocketAddr> {
+    /// An address to listen on, or the name of a socket that systemd passes.
+    pub fn listen(&mut self, key: &str) -> Option<Listen> {
         let text = self.text(key)?;
-        let parsed = text.parse().ok();
-        parsed.or_else(|| self.expected(key, "an address with a port, such as 192.0.2.7:8080"))
+        // A name as `FileDescriptorName=` takes it (systemd.socket(5)).
+        let named = text.strip_prefix("systemd:").filter(|name| {
+            let fits = |c: char| c.is_ascii_graphic() && c != ':';
+            !name.is_empty() && name.len() <= 255 && name.chars().all(fits)
+        });
+        let passed = named.map(|name| Listen::Passed(name.to_owned()));
+        let parsed = passed.or_else(|| text.parse().ok().map(Listen::Address));
+        parsed.or_else(|| {
+            let what = "an address with a port, such as 192.0.2.7:8080, or systemd:NAME for a \
+                        socket that systemd passes";
+            self.expected(key, what)
+        })
     }
 
     /// A list of addresses or networks; empty when it is missing.
@@ -164,12 +220,12 @@ impl<'a> Section<'a> {
 
     /// A table of its own; an empty one when it is missing.
     pub fn section(&mut self, key: &str) -> Section<'a> {
-        let table = match self.table.remove(key) {
+        let table = match self.take(key) {
             None => Table::new(),
             Some(Value::Table(table)) => table,
             Some(_) => self.expected(key, "a table").unwrap_or_default(),
         };
-        Section { path: self.full(key), table, mistakes: self.mistakes }
+        Section { path: self.full(key), table, known: Vec::new(), mistakes: self.mistakes }
     }
 
     /// A table of its own, if it is there.
@@ -186,7 +242,7 @@ impl<'a> Section<'a> {
 
     /// A list of tables; empty when it is missing.
     pub fn sections(&mut self, key: &str) -> Vec<Section<'a>> {
-        let list = match self.table.remove(key) {
+        let list = match self.take(key) {
             None => return Vec::new(),
             Some(Value::Array(list)) => list,
             Some(_) => return self.expected(key, "a list of tables").unwrap_or_default(),
@@ -196,7 +252,8 @@ impl<'a> Section<'a> {
             let path = self.full(&format!("{key}[{at}]"));
             match value {
                 Value::Table(table) => {
-                    sections.push(Section { path, table, mistakes: self.mistakes });
+                    let (known, mistakes) = (Vec::new(), self.mistakes);
+                    sections.push(Section { path, table, known, mistakes });
                 }
                 _ => self.mistake(key, "expected a list of tables"),
             }
@@ -214,9 +271,11 @@ impl<'a> Section<'a> {
     }
 
     /// Complains of every key that nobody took.
-    pub fn end(self) {
+    pub fn end(mut self) {
+        self.known.sort_unstable();
+        let known = self.known.join(", ");
         for key in self.table.keys() {
-            self.mistake(key, "is not known here");
+            self.mistake(key, &format!("is not known here; known are {known}"));
         }
     }
 

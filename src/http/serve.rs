@@ -1,8 +1,8 @@
 //! The accept loop of one listener: a permit before each connection, TLS, limits, drain.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use axum::Router;
@@ -11,7 +11,6 @@ use http::uri::Scheme;
 use http::{HeaderValue, Request, Response, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use ipnet::IpNet;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
@@ -24,7 +23,7 @@ use tower::ServiceExt;
 use super::caller::{Peer, RequestId};
 use super::reply;
 use super::zero_copy::{Files, ZeroCopy};
-use crate::limits::{CONNECTIONS_MAX, DRAIN_MS, HEAD_WAIT_MS, REQUESTS_MAX};
+use crate::limits::{CONNECTIONS_MAX, DRAIN_FIRST_MS, DRAIN_MS, HEAD_WAIT_MS, REQUESTS_MAX};
 
 /// Milliseconds a peer has for its TLS handshake.
 const HANDSHAKE_WAIT: Duration = Duration::from_millis(HEAD_WAIT_MS);
@@ -49,21 +48,27 @@ pub async fn bind(zone: &'static str, address: SocketAddr) -> Result<TcpListener
     TcpListener::bind(address).await.map_err(|source| ServeError::Bind { zone, address, source })
 }
 
-/// One listener with what stands behind it.
+/// What a listener does with who connects, by the configuration.
 #[derive(Clone)]
-pub struct Door {
-    /// The zone's name, for logs and metrics.
-    pub zone: &'static str,
+pub struct Service {
     /// TLS, where the listener speaks it.
     pub tls: Option<TlsAcceptor>,
     /// Addresses that may connect; empty means all.
     pub allow: Vec<IpNet>,
     /// What answers.
     pub router: Router,
+}
+
+/// One listener with what stands behind it.
+#[derive(Clone)]
+pub struct Door {
+    /// The zone's name, for logs and metrics.
+    pub zone: &'static str,
     /// Requests under work in the zone.
-    pub requests: Arc<Semaphore>,
+    requests: Arc<Semaphore>,
     /// Prefix of request ids: differs at every start.
-    pub boot: Arc<str>,
+    boot: Arc<str>,
+    service: Arc<RwLock<Arc<Service>>>,
 }
 
 /// Requests since the start, over all zones.
@@ -71,15 +76,30 @@ static REQUESTS: AtomicU64 = AtomicU64::new(1);
 
 impl Door {
     /// A door of `zone` with [`REQUESTS_MAX`] requests at once.
-    pub fn new(zone: &'static str, router: Router, allow: Vec<IpNet>, boot: Arc<str>) -> Door {
+    pub fn new(zone: &'static str, boot: Arc<str>, service: Service) -> Door {
         let requests = Arc::new(Semaphore::new(REQUESTS_MAX));
-        Door { zone, tls: None, allow, router, requests, boot }
+        Door { zone, requests, boot, service: Arc::new(RwLock::new(Arc::new(service))) }
+    }
+
+    /// Another listener of the same zone, which shares its requests.
+    pub fn beside(&self, service: Service) -> Door {
+        Door { service: Arc::new(RwLock::new(Arc::new(service))), ..self.clone() }
+    }
+
+    /// From now on: new connections by the new allow-list and certificate, new requests of any
+    /// connection by the new router. What is under work ends as it began.
+    pub fn replace(&self, service: Service) {
+        let mut place = self.service.write().unwrap_or_else(PoisonError::into_inner);
+        *place = Arc::new(service);
+    }
+
+    fn service(&self) -> Arc<Service> {
+        Arc::clone(&self.service.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Accepts until `stop`, then lets what is open end within [`DRAIN_MS`].
     pub async fn serve(self, listener: TcpListener, stop: CancellationToken) {
         let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-        let graceful = GracefulShutdown::new();
         let open = TaskTracker::new();
         loop {
             let permit = Arc::clone(&connections).acquire_owned();
@@ -100,39 +120,45 @@ impl Door {
                     continue;
                 }
             };
-            if !self.allow.is_empty() && !self.allow.iter().any(|net| net.contains(&address.ip())) {
+            // A socket for both families shows a peer of the older one as ::ffff:192.0.2.1.
+            let peer = address.ip().to_canonical();
+            let service = self.service();
+            let allow = &service.allow;
+            if !allow.is_empty() && !allow.iter().any(|net| net.contains(&peer)) {
                 metrics::counter!("connections_refused_total", "zone" => self.zone).increment(1);
                 continue;
             }
-            let (door, watcher) = (self.clone(), graceful.watcher());
+            let (door, stop) = (self.clone(), stop.clone());
             open.spawn(async move {
-                door.connection(stream, address, watcher).await;
+                door.connection(stream, Peer(peer), service.tls.clone(), stop).await;
                 drop(permit);
             });
         }
         drop(listener);
         open.close();
-        let drained = async {
-            graceful.shutdown().await;
-            open.wait().await;
-        };
-        if tokio::time::timeout(Duration::from_millis(DRAIN_MS), drained).await.is_err() {
+        let drained = tokio::time::timeout(Duration::from_millis(DRAIN_MS), open.wait()).await;
+        if drained.is_err() {
             log::warn!(zone = self.zone; "requests were still open after {DRAIN_MS} ms");
         }
     }
 
-    async fn connection(self, stream: TcpStream, address: SocketAddr, watcher: Watcher) {
+    async fn connection(
+        self,
+        stream: TcpStream,
+        peer: Peer,
+        tls: Option<TlsAcceptor>,
+        stop: CancellationToken,
+    ) {
         let _ = stream.set_nodelay(true);
-        let peer = Peer(address.ip());
-        match self.tls.clone() {
+        match tls {
             None => {
                 let (stream, files) = ZeroCopy::new(stream);
-                self.speak(stream, peer, Some(files), watcher).await;
+                self.speak(stream, peer, Scheme::HTTP, Some(files), stop).await;
             }
             Some(tls) => {
                 let handshake = tokio::time::timeout(HANDSHAKE_WAIT, tls.accept(stream)).await;
                 match handshake {
-                    Ok(Ok(stream)) => self.speak(stream, peer, None, watcher).await,
+                    Ok(Ok(stream)) => self.speak(stream, peer, Scheme::HTTPS, None, stop).await,
                     Ok(Err(error)) => log::debug!(zone = self.zone; "TLS handshake: {error}"),
                     Err(_) => log::debug!(zone = self.zone; "TLS handshake took too long"),
                 }
@@ -140,8 +166,14 @@ impl Door {
         }
     }
 
-    async fn speak<S>(self, stream: S, peer: Peer, files: Option<Files>, watcher: Watcher)
-    where
+    async fn speak<S>(
+        self,
+        stream: S,
+        peer: Peer,
+        scheme: Scheme,
+        files: Option<Files>,
+        stop: CancellationToken,
+    ) where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let mut builder = auto::Builder::new(TokioExecutor::new());
@@ -150,19 +182,37 @@ impl Door {
             .timer(TokioTimer::new())
             .header_read_timeout(Duration::from_millis(HEAD_WAIT_MS));
         builder.http2().timer(TokioTimer::new()).max_concurrent_streams(128);
+        let begun = CancellationToken::new();
+        let asked = begun.clone();
+        let zone = self.zone;
         let service =
             hyper::service::service_fn(move |mut request: Request<hyper::body::Incoming>| {
+                asked.cancel();
                 let door = self.clone();
-                let scheme = if door.tls.is_some() { Scheme::HTTPS } else { Scheme::HTTP };
-                request.extensions_mut().insert(scheme);
+                request.extensions_mut().insert(scheme.clone());
                 if let Some(files) = &files {
                     request.extensions_mut().insert(files.clone());
                 }
                 async move { Ok::<_, std::convert::Infallible>(door.answer(request, peer).await) }
             });
         let connection = builder.serve_connection(TokioIo::new(stream), service);
-        if let Err(error) = watcher.watch(connection.into_owned()).await {
-            log::debug!("connection: {error}");
+        tokio::pin!(connection);
+        // Asked to shut down before it has read anything, hyper closes a connection whose first
+        // request is on its way.
+        let drained = async {
+            stop.cancelled().await;
+            let wait = Duration::from_millis(DRAIN_FIRST_MS);
+            let _ = tokio::time::timeout(wait, begun.cancelled()).await;
+        };
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = drained => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = ended {
+            log::debug!(zone; "connection: {error}");
         }
     }
 
@@ -176,7 +226,8 @@ impl Door {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(peer);
         request.extensions_mut().insert(RequestId(Arc::clone(&id)));
-        let mut response = match self.router.oneshot(request).await {
+        let router = self.service().router.clone();
+        let mut response = match router.oneshot(request).await {
             Ok(response) => response,
             Err(never) => match never {},
         };

@@ -87,7 +87,13 @@ fn write_new(folder: &Path, path: &Path) -> std::io::Result<()> {
     sync_folder(folder)
 }
 
-fn read(text: &str, path: &str) -> Result<Keys, KeyFault> {
+/// Whether the keys lie in `folder`.
+pub fn has(folder: &Path) -> bool {
+    folder.join("ledger.keys").exists()
+}
+
+/// Reads the lines of the file from wherever they came; `path` says where that is.
+pub fn read(text: &str, path: &str) -> Result<Keys, KeyFault> {
     let mut ciphers = Vec::new();
     let mut lookup = None;
     for (index, line) in text.lines().enumerate() {

@@ -31,6 +31,9 @@ const MIGRATIONS: &[&[&str]] = &[
     &[super::readers::MIGRATION],
 ];
 
+/// The version that this program writes.
+pub(super) const NEWEST: i64 = MIGRATIONS.len() as i64;
+
 /// The oldest version whose programs read what this one writes.
 const OLDEST_READER: i64 = 1;
 
@@ -211,6 +214,11 @@ pub(super) fn touch(connection: &Connection) -> Result<(), LedgerError> {
         )?
         .execute([])?;
     Ok(())
+}
+
+/// Of the tables as they are; 0 where there are none.
+pub(super) fn version(connection: &Connection) -> Result<i64, LedgerError> {
+    Ok(meta(connection, "version")?.unwrap_or(0))
 }
 
 /// The last moment of the two tables that only grow.

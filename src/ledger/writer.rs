@@ -225,6 +225,7 @@ impl Thread {
     }
 
     fn after_failure(&self, error: &LedgerError) {
+        metrics::counter!("ledger_commits_failed_total").increment(1);
         log::error!("commit failed: {error}");
         match error {
             LedgerError::Sql(sql) if is_sync_failure(sql) => {

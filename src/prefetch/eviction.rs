@@ -202,8 +202,8 @@ impl Prefetch {
         // What was compared at the start may have been before the cache knew all by heart.
         let mut by_heart = false;
         while !self.stop.is_cancelled() {
-            let now = (self.parts.clock)();
-            let cache = self.parts.cache.clone();
+            let now = (self.clock)();
+            let cache = self.cache.clone();
             match blocking(move || cache.room()).await {
                 Ok(room) => {
                     failing = false;
@@ -235,7 +235,7 @@ impl Prefetch {
     }
 
     async fn judge(&self, room: Room, now: Time) {
-        let marks = &self.parts.marks;
+        let marks = self.policy().marks;
         let floor = marks.floor(room);
         let before = self.is_held_back();
         let held = room.free < if before { marks.again(room) } else { floor };
@@ -249,7 +249,7 @@ impl Prefetch {
             }
             (true, false) => {
                 log::warn!(free, floor; "the disk has room again, fetches go on");
-                if let Err(error) = self.parts.ledger.room_again(now).await {
+                if let Err(error) = self.ledger.room_again(now).await {
                     log::error!("letting fetches go on: {error}");
                 }
                 self.wake();
@@ -260,8 +260,8 @@ impl Prefetch {
 
     /// Lets studies leave if it is time. Returns the milliseconds until it may be again.
     async fn make_room(&self, room: Room, now: Time) -> i64 {
-        let stats = self.parts.cache.stats();
-        let needed = self.parts.marks.surplus(room, stats.bytes);
+        let stats = self.cache.stats();
+        let needed = self.policy().marks.surplus(room, stats.bytes);
         if needed == 0 || !self.knows_by_heart() {
             return 0;
         }
@@ -284,7 +284,7 @@ impl Prefetch {
 
     /// One round of at most [`EVICTIONS_MAX`] studies. Returns studies and bytes.
     async fn evict(&self, needed: u64, now: Time) -> Result<(u64, u64), Fault> {
-        let (ledger, cache) = (self.parts.ledger.clone(), self.parts.cache.clone());
+        let (ledger, cache) = (self.ledger.clone(), self.cache.clone());
         let listing = move || candidates(&ledger, cache.held(), needed, now);
         let listed = tokio::task::spawn_blocking(listing)
             .await
@@ -294,12 +294,12 @@ impl Prefetch {
             if self.stop.is_cancelled() {
                 break;
             }
-            let Some(leaving) = take(&self.parts.cache, &one.study)? else { continue };
+            let Some(leaving) = take(&self.cache, &one.study)? else { continue };
             // A fetch that began before the study was in hands still counts on what it saw.
             if self.openings.has_begun(one.study.as_str()) {
                 continue;
             }
-            let ledger = &self.parts.ledger;
+            let ledger = &self.ledger;
             if let Some(freed) = remove(ledger, leaving, &one.study, OURSELVES, now).await? {
                 let (study, reason) = (one.study.as_str(), one.reason.as_str());
                 log::info!(study, bytes = freed, reason; "study evicted");
@@ -312,7 +312,7 @@ impl Prefetch {
 
     /// Whether the cache has every study's row in memory.
     pub(super) fn knows_by_heart(&self) -> bool {
-        match self.parts.cache.stats().index {
+        match self.cache.stats().index {
             IndexState::Whole | IndexState::Lost => true,
             IndexState::Rebuilding { .. } => false,
         }

@@ -98,7 +98,7 @@ impl Prefetch {
         if fault.retry == Retry::Never {
             return FetchEnd::Failed { fault: fault.to_string() };
         }
-        let now = (self.parts.clock)();
+        let now = (self.clock)();
         let salt = fetch.study.bytes().fold(0u64, |sum, b| sum.wrapping_mul(31) + u64::from(b));
         FetchEnd::Again {
             fault: fault.to_string(),
@@ -115,7 +115,7 @@ impl Prefetch {
         end: FetchEnd,
         judged: Vec<Judged>,
     ) -> Result<(), Fault> {
-        let (cache, counted) = (self.parts.cache.clone(), uid.clone());
+        let (cache, counted) = (self.cache.clone(), uid.clone());
         let have = blocking(move || Ok(cache.instances_here(&counted))).await?;
         let outcome = match &end {
             FetchEnd::Here => "here",
@@ -131,9 +131,9 @@ impl Prefetch {
             FetchEnd::Here | FetchEnd::Apart { .. } | FetchEnd::Yielded => "",
         };
         log::info!(study, outcome, instances = have, bytes, fault; "fetch settled");
-        let now = (self.parts.clock)();
+        let now = (self.clock)();
         let plans =
-            self.parts.ledger.settle_fetch(study.to_owned(), have, bytes, end, judged, now).await?;
+            self.ledger.settle_fetch(study.to_owned(), have, bytes, end, judged, now).await?;
         for (plan, settled) in plans {
             let _ = self.moved.send(plan);
             if settled.state == PlanState::Ready && settled.new {
@@ -154,21 +154,22 @@ impl Prefetch {
         let source = self.source(&place.source).ok_or_else(|| {
             Fault::ours("source", format!("{} is no longer configured", place.source))
         })?;
-        let source = &asked_for(source, fetch.reader.as_ref());
-        let now = (self.parts.clock)();
+        let source = &asked_for(&source, fetch.reader.as_ref());
+        let now = (self.clock)();
         if let Permit::Rest(until) = self.permit(&place.source, now) {
             return Err(super::resting(until, now));
         }
         let outlined = self.outline(source, place, uid).await;
         self.tell_breaker(&place.source, outlined.as_ref().map(|_| ()), now);
         let (outline, order) = outlined?;
-        let now = (self.parts.clock)();
-        if !self.parts.ledger.expect(fetch.study.clone(), outline.instances(), now).await? {
+        let now = (self.clock)();
+        if !self.ledger.expect(fetch.study.clone(), outline.instances(), now).await? {
             return Err(Fault::ours("wanted", "nobody wants the study any more"));
         }
         let arrival = self.arrival(uid).await?;
         let (pieces, queue) = mpsc::channel(PIECES_MAX);
-        let keeper = Keeper::new(arrival, &self.parts.rules, &fetch.wants, Arc::clone(fetching));
+        let policy = self.policy();
+        let keeper = Keeper::new(arrival, &policy.rules, &fetch.wants, Arc::clone(fetching));
         let keeping = tokio::task::spawn_blocking({
             let runtime = tokio::runtime::Handle::current();
             move || keeper.run(queue, &runtime)
@@ -181,7 +182,7 @@ impl Prefetch {
             (None, Err(fault)) => Err(fault),
             _ => Ok(()),
         };
-        self.tell_breaker(&place.source, told, (self.parts.clock)());
+        self.tell_breaker(&place.source, told, (self.clock)());
         if kept.fault.is_none() {
             kept.fault = asked.err();
         }
@@ -246,12 +247,12 @@ impl Prefetch {
     }
 
     async fn study_here(&self, uid: &Uid) -> Result<Option<Arc<Study>>, Fault> {
-        let (cache, uid) = (self.parts.cache.clone(), uid.clone());
+        let (cache, uid) = (self.cache.clone(), uid.clone());
         blocking(move || cache.study(&uid)).await
     }
 
     async fn arrival(&self, uid: &Uid) -> Result<Arrival, Fault> {
-        let (cache, uid) = (self.parts.cache.clone(), uid.clone());
+        let (cache, uid) = (self.cache.clone(), uid.clone());
         blocking(move || cache.arrival(&uid)).await
     }
 

@@ -236,9 +236,9 @@ impl Prefetch {
     ) -> Result<Option<Opening>, Fault> {
         let (flow, uid) = (Arc::clone(self), study.clone());
         let read = tokio::task::spawn_blocking(move || {
-            let state = flow.parts.ledger.fetch_state(uid.as_str())?;
+            let state = flow.ledger.fetch_state(uid.as_str())?;
             // The study itself, not its search row: a folder that somebody deleted has one.
-            let here = flow.parts.cache.study(&uid).ok().flatten();
+            let here = flow.cache.study(&uid).ok().flatten();
             let here = here.map_or(0, |study| study.instances().len() as u32);
             Ok::<_, LedgerError>((state, here))
         });
@@ -249,12 +249,12 @@ impl Prefetch {
             Some(FetchState::Apart) => true,
             Some(FetchState::Here | FetchState::Failed) => here > 0,
             Some(FetchState::Waiting | FetchState::Dropped | FetchState::Evicted) => false,
-            None => here > 0 || !ask || self.openings.is_absent(study, (self.parts.clock)()),
+            None => here > 0 || !ask || self.openings.is_absent(study, (self.clock)()),
         };
         if nothing_to_come {
             return Ok(None);
         }
-        let (opening, new) = self.openings.follow(&self.parts.cache, study, first);
+        let (opening, new) = self.openings.follow(&self.cache, study, first);
         if new {
             // On its own, because the one who opened it may leave and others follow it already.
             let (flow, study) = (Arc::clone(self), study.clone());
@@ -267,10 +267,10 @@ impl Prefetch {
 
     /// Makes the fetch of an opened study due, before all others.
     async fn hasten(&self, study: Uid, known: bool, here: u32) {
-        let (name, ledger) = (study.as_str().to_owned(), &self.parts.ledger);
+        let (name, ledger) = (study.as_str().to_owned(), &self.ledger);
         let kept = if !known {
             let found = self.ask_for(&study).await;
-            let now = (self.parts.clock)();
+            let now = (self.clock)();
             match found {
                 Ok(found) if found.is_empty() => {
                     self.openings.note_absent(&study, now);
@@ -287,7 +287,7 @@ impl Prefetch {
                 }
             }
         } else {
-            ledger.open_known(name.clone(), here, (self.parts.clock)()).await
+            ledger.open_known(name.clone(), here, (self.clock)()).await
         };
         match kept {
             Ok(()) => self.wake(),
@@ -304,8 +304,9 @@ impl Prefetch {
         let _turn = self.openings.asking.acquire().await;
         let mut questions = JoinSet::new();
         let mut silent = None;
-        for (rank, source) in self.parts.sources.iter().enumerate() {
-            let now = (self.parts.clock)();
+        let policy = self.policy();
+        for (rank, source) in policy.sources.iter().enumerate() {
+            let now = (self.clock)();
             if let Permit::Rest(until) = self.permit(source.name(), now) {
                 silent = Some(super::resting(until, now));
                 continue;
@@ -321,7 +322,7 @@ impl Prefetch {
         let mut found = Vec::new();
         while let Some(ended) = questions.join_next().await {
             let Ok((rank, name, answer)) = ended else { continue };
-            self.tell_breaker(&name, answer.as_ref().map(|_| ()), (self.parts.clock)());
+            self.tell_breaker(&name, answer.as_ref().map(|_| ()), (self.clock)());
             match answer {
                 Ok(study) => found.extend(study.map(|study| (rank, study))),
                 Err(fault) => silent = Some(fault),

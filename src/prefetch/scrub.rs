@@ -30,12 +30,12 @@ impl Prefetch {
     pub(super) async fn scrub(self: Arc<Self>) {
         self.rest(SCRUB_FIRST_MS).await;
         while !self.stop.is_cancelled() {
-            let cache = self.parts.cache.clone();
+            let cache = self.cache.clone();
             let held = blocking(move || Ok(cache.held())).await.unwrap_or_default();
             let mut studies: Vec<Uid> = held.into_iter().map(|one| one.study).collect();
             studies.sort_unstable();
             // Restarts begin at another study each, so that those behind are not forgotten.
-            let begin = (self.parts.clock)().0.unsigned_abs() as usize % studies.len().max(1);
+            let begin = (self.clock)().0.unsigned_abs() as usize % studies.len().max(1);
             studies.rotate_left(begin);
             for study in studies {
                 self.verify_suspects().await;
@@ -56,7 +56,7 @@ impl Prefetch {
 
     /// What a reader stumbled over is not left to the next reader.
     async fn verify_suspects(self: &Arc<Self>) {
-        for study in self.parts.cache.suspects() {
+        for study in self.cache.suspects() {
             self.verify_and_mend(&study, u64::MAX).await;
         }
     }
@@ -78,14 +78,14 @@ impl Prefetch {
         let (scrub, uid) = (Arc::clone(self), study.clone());
         let found = blocking(move || {
             let mut goes_on = |bytes| scrub.goes_on(bytes, bytes_per_second);
-            scrub.parts.cache.verify_study(&uid, &mut goes_on)
+            scrub.cache.verify_study(&uid, &mut goes_on)
         });
         let found = found.await?;
         metrics::counter!("cache_verified_bytes_total").increment(found.bytes);
         if !found.damaged() {
             return Ok(());
         }
-        let (cache, uid) = (self.parts.cache.clone(), study.clone());
+        let (cache, uid) = (self.cache.clone(), study.clone());
         let suspects = found.findings.clone();
         let mended = blocking(move || match cache.mend(&uid, &suspects) {
             // It arrives or leaves: what was seen half done is looked at in the next round.
@@ -100,9 +100,9 @@ impl Prefetch {
         let (taken, left) = (mended.taken, mended.left);
         log::error!(study = of, findings, taken, left; "damaged objects taken out of the cache");
         metrics::counter!("cache_damaged_total").increment(u64::from(mended.taken));
-        let now = (self.parts.clock)();
+        let now = (self.clock)();
         let (of, who) = (study.as_str().to_owned(), OURSELVES.to_owned());
-        self.parts.ledger.damaged(of, mended.left, who, now).await?;
+        self.ledger.damaged(of, mended.left, who, now).await?;
         self.wake();
         Ok(())
     }

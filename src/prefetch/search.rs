@@ -34,7 +34,7 @@ impl Asked {
             // A panic in a door is that request's failure, and the breaker never hears of it.
             let Ok((name, answer)) = ended else { continue };
             let told = answer.as_ref().map(|_| ());
-            flow.tell_breaker(&name, told, (flow.parts.clock)());
+            flow.tell_breaker(&name, told, (flow.clock)());
             self.silent.remove(&name);
             self.answers.push((name, answer));
         }
@@ -63,7 +63,7 @@ impl Prefetch {
         self.settle_answers(plan, std::mem::take(&mut asked.answers), &late).await?;
         if !late.is_empty() {
             asked.gather(self).await;
-            let plan = self.parts.ledger.claimed_plan(id)?;
+            let plan = self.ledger.claimed_plan(id)?;
             self.settle_answers(plan, asked.answers, &HashSet::new()).await?;
         }
         Ok(())
@@ -77,7 +77,7 @@ impl Prefetch {
         late: &HashSet<String>,
     ) -> Result<(), Fault> {
         let registration = plan.registration;
-        let now = (self.parts.clock)();
+        let now = (self.clock)();
         // What earlier answers brought counts once for every place that named it.
         let mut found: Vec<FoundStudy> = plan
             .found
@@ -104,7 +104,7 @@ impl Prefetch {
             };
             ends.push((source, end));
         }
-        let ledger = &self.parts.ledger;
+        let ledger = &self.ledger;
         let mut begun = plan.begun;
         begun.extend(plan.chosen.into_iter().filter(|study| self.openings.has_begun(study)));
         let wanted = ledger.ordered(&registration.hospital, &registration.identifiers, now)?;
@@ -137,11 +137,12 @@ impl Prefetch {
     /// Asks all sources at once that have not answered; one that rests answers with its fault
     /// without being asked.
     fn ask(&self, plan: &ClaimedPlan) -> Asked {
-        let now = (self.parts.clock)();
-        let since = self.parts.rules.since(now.wall(self.parts.offset).date());
+        let now = (self.clock)();
+        let policy = self.policy();
+        let since = policy.rules.since(now.wall(policy.offset).date());
         let registration = Arc::new(plan.registration.clone());
         let mut asked = Asked::default();
-        for source in &self.parts.sources {
+        for source in &policy.sources {
             let name = source.name().to_owned();
             if plan.answered.contains(&name) {
                 continue;
@@ -177,11 +178,12 @@ impl Prefetch {
         begun: &HashSet<String>,
         now: Time,
     ) -> Vec<Considered> {
-        let today = now.wall(self.parts.offset).date();
+        let policy = self.policy();
+        let today = now.wall(policy.offset).date();
         let standing = |uid: &Uid| {
             if begun.contains(uid.as_str()) {
                 Standing::Begun
-            } else if self.parts.cache.instances_here(uid) > 0 {
+            } else if self.cache.instances_here(uid) > 0 {
                 Standing::Here
             } else {
                 Standing::New
@@ -190,7 +192,7 @@ impl Prefetch {
         let (person, department) = (&registration.person, &registration.department);
         // A registration names no examination; they are ordered later, by `checkAgain` (3.3).
         let wanted: Vec<_> = ordered.iter().filter_map(|one| one.standard.clone()).collect();
-        choice::choose(person, department, &wanted, found, &self.parts.rules, today, &standing)
+        choice::choose(person, department, &wanted, found, &policy.rules, today, &standing)
             .into_iter()
             .map(|considered| Considered {
                 why: considered.explanation(),

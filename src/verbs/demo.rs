@@ -27,6 +27,7 @@ use super::serve::{log_to_journal_or_stderr, wait_for_signal};
 use super::{DONE, FAILED, fail};
 use crate::app::{self, App, StartError};
 use crate::config::{Config, ConfigFault};
+use crate::host::Sockets;
 use crate::http::ServeError;
 use crate::ledger::LedgerError;
 use cloud::{Cloud, Line, Role};
@@ -232,7 +233,7 @@ async fn start_appliance(data: &Path, at: Addresses) -> Result<App, DemoError> {
     let file = data.join("forepost.toml");
     std::fs::write(&file, &text).map_err(disk(&file))?;
     let config = Config::parse(&text, &file.display().to_string())?;
-    Ok(App::start(config, app::recorder()?).await?)
+    Ok(App::start(config, app::recorder()?, Sockets::default()).await?)
 }
 
 /// What the appliance is told; written beside the data, so that other verbs can read it.

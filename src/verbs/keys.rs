@@ -2,14 +2,17 @@
 //! shown. The newest is active, the one to hand out; the others are retired and still open what was
 //! encrypted to them. A running service takes a new key up by itself.
 
+use std::os::unix::fs::MetadataExt;
+
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::{ConfigArgument, DONE, FAILED, fail};
 use crate::app::sm2_folder;
 use crate::clock;
+use crate::host;
 use crate::intake::CONFIGURED_KEY;
-use crate::ledger::{NamedSm2Key, load_sm2_keys, make_sm2_key};
+use crate::ledger::{NamedSm2Key, load_or_make_keys, load_sm2_keys, make_sm2_key};
 use crate::model::{Time, UtcOffset};
 
 /// What `keys` can do.
@@ -21,6 +24,8 @@ pub enum KeysVerb {
     List(ListArguments),
     /// The public half in every form that vendors ask for; never the private one.
     Show(ShowArguments),
+    /// Seal the ledger's keys to this machine, by systemd; they then lie nowhere in the open.
+    Seal(SealArguments),
 }
 
 /// What `keys new` takes.
@@ -60,12 +65,23 @@ pub struct ShowArguments {
     json: bool,
 }
 
+/// What `keys seal` takes.
+#[derive(Args)]
+pub struct SealArguments {
+    #[command(flatten)]
+    config: ConfigArgument,
+    /// Do it; without it, only say what would be done.
+    #[arg(long)]
+    yes: bool,
+}
+
 /// Runs the verb.
 pub fn run(verb: &KeysVerb) -> u8 {
     let done = match verb {
         KeysVerb::New(arguments) => new(arguments),
         KeysVerb::List(arguments) => list(arguments),
         KeysVerb::Show(arguments) => show(arguments),
+        KeysVerb::Seal(arguments) => seal(arguments),
     };
     done.err().unwrap_or(DONE)
 }
@@ -90,6 +106,39 @@ fn new(arguments: &NewArguments) -> Result<(), u8> {
     let by = arguments.by.clone().unwrap_or_else(session_user);
     let made = make_sm2_key(&folder, &arguments.name, &by, clock::now()).map_err(fail)?;
     print_key(&made, true, config.offset, arguments.json);
+    Ok(())
+}
+
+/// Moves the keys of the ledger from their file into a credential of this machine. The file goes
+/// last, and only when what was sealed has been opened and compared.
+fn seal(arguments: &SealArguments) -> Result<(), u8> {
+    let config = arguments.config.read()?;
+    let folder = config.data.join("keys");
+    let first_start = !config.data.join("ledger/forepost.db").exists();
+    let path = folder.join("ledger.keys");
+    if !path.exists() && host::ledger_keys(&config.data, false).is_ok() {
+        println!("the ledger's keys are sealed to this machine already");
+        return Ok(());
+    }
+    // Checked, or made before the first start.
+    load_or_make_keys(&folder, first_start && arguments.yes).map_err(fail)?;
+    if !arguments.yes {
+        println!(
+            "{} would be sealed to this machine and deleted. From then on this machine alone opens \
+             the ledger, and another one only by a backup and its recovery key: have one first. \
+             Do it: forepost keys seal --yes",
+            path.display()
+        );
+        return Err(FAILED);
+    }
+    // Root may have made the folder just now, and the service keeps its SM2 keys there.
+    let owner = std::fs::metadata(&config.data).map_err(fail)?;
+    std::os::unix::fs::chown(&folder, Some(owner.uid()), Some(owner.gid())).map_err(fail)?;
+    let text = std::fs::read_to_string(&path).map_err(fail)?;
+    let sealed = host::seal_keys(&text).map_err(fail)?;
+    std::fs::remove_file(&path).map_err(fail)?;
+    std::fs::File::open(&folder).and_then(|folder| folder.sync_all()).map_err(fail)?;
+    println!("sealed to this machine: {}; {} is gone", sealed.display(), path.display());
     Ok(())
 }
 

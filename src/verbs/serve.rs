@@ -8,9 +8,10 @@ use log::{LevelFilter, Log, Metadata, Record};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{ConfigArgument, DONE, FAILED, fail};
-use crate::app::{self, App};
+use crate::app::{self, App, StartError};
 use crate::clock;
-use crate::config::Config;
+use crate::config::{Config, ConfigFault};
+use crate::host::{self, Sockets};
 use crate::model::UtcOffset;
 
 /// What `serve` takes.
@@ -37,38 +38,71 @@ pub fn run(arguments: &ServeArguments) -> u8 {
         Ok(runtime) => runtime,
         Err(error) => return fail(error),
     };
-    let code = runtime.block_on(serve(config, arguments.ready_file.as_deref()));
+    let code = runtime.block_on(serve(config, arguments));
     // A request that hangs past the drain must not hold the process.
     runtime.shutdown_background();
     code
 }
 
-async fn serve(config: Config, ready_file: Option<&Path>) -> u8 {
-    let recorder = match app::recorder() {
-        Ok(recorder) => recorder,
+async fn serve(config: Config, arguments: &ServeArguments) -> u8 {
+    // From here on a hangup asks for a new configuration, and ends nothing.
+    let mut hangup = match signal(SignalKind::hangup()) {
+        Ok(hangup) => hangup,
         Err(error) => return fail(error),
     };
-    let app = match App::start(config, recorder).await {
+    let started = async {
+        let sockets = Sockets::passed().map_err(StartError::Sockets)?;
+        App::start(config, app::recorder()?, sockets).await
+    };
+    let mut app = match started.await {
         Ok(app) => app,
         Err(error) => {
             log::error!("{error}");
             return FAILED;
         }
     };
-    if let Some(path) = ready_file
+    if let Some(path) = arguments.ready_file.as_deref()
         && let Err(error) = write_ready(path, &app)
     {
         log::error!("{}: {error}", path.display());
         app.stop().await;
         return FAILED;
     }
-    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
-    let signal = wait_for_signal().await;
+    host::ready();
+    let watch = tokio::spawn(host::watch(app.ledger.clone(), clock::now));
+    let stopped = wait_for_signal();
+    tokio::pin!(stopped);
+    let signal = loop {
+        tokio::select! {
+            signal = &mut stopped => break signal,
+            _ = hangup.recv() => reload(&mut app, &arguments.config.config).await,
+        }
+    };
     log::info!(signal; "draining");
-    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    host::stopping();
     app.stop().await;
+    watch.abort();
     log::info!("stopped");
     DONE
+}
+
+/// Takes up the configuration as the file has it now, or says why not and goes on by the old one.
+async fn reload(app: &mut App, path: &Path) {
+    host::reloading();
+    let refused = match Config::read(path) {
+        Ok(config) => app.reload(config).await.err().map(|error| vec![error.to_string()]),
+        Err(ConfigFault(mistakes)) => Some(mistakes),
+    };
+    match refused {
+        None => log::info!("the configuration is taken up"),
+        Some(reasons) => {
+            for reason in reasons {
+                log::error!("{reason}");
+            }
+            log::error!("the configuration is not taken up, the one before goes on");
+        }
+    }
+    host::ready();
 }
 
 /// Waits for SIGTERM or SIGINT and says which.

@@ -1,15 +1,18 @@
-//! The daemon's end of a reader: a process that is killed when it is silent for too long.
+//! The daemon's end of a reader: a process that ends when it is silent for too long.
 //!
-//! Always holds: what a reader says is bounded in length and in time; a reader that dies, floods
-//! or talks nonsense is a fault of the peer; dropping it kills it. The connection string goes
-//! through the pipe only. Start at [`Reader::open`].
+//! Under systemd it is a service of its own behind a socket, with its own user and limits; else a
+//! child. Always holds: what a reader says is bounded in length and in time; a reader that dies,
+//! floods or talks nonsense is a fault of the peer; dropping it ends it, a child by a signal, a
+//! service by the end of its input. The connection string goes through the pipe or socket only.
+//! Start at [`Reader::open`].
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::net::UnixStream;
+use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 use super::limits::{LINE_BYTES_MAX, READER_GRACE};
@@ -19,11 +22,21 @@ use crate::fault::Fault;
 /// Bytes taken from the pipe at once.
 const BUFFER_BYTES: usize = 256 << 10;
 
+/// Where a reader is had.
+#[derive(Debug, Clone)]
+pub enum ReaderPlace {
+    /// A program that is started with the argument `views-reader`.
+    Program(PathBuf),
+    /// The socket of a service that starts one for each connection.
+    Socket(PathBuf),
+}
+
 /// A reader with a connection.
 pub(super) struct Reader {
-    process: Child,
-    orders: ChildStdin,
-    lines: BufReader<ChildStdout>,
+    /// Of a child; a service's ends with its input.
+    process: Option<Child>,
+    orders: Box<dyn AsyncWrite + Send + Sync + Unpin>,
+    lines: BufReader<Box<dyn AsyncRead + Send + Sync + Unpin>>,
     line: Vec<u8>,
     wait: Duration,
     /// What the database calls itself.
@@ -72,25 +85,21 @@ impl From<Fault> for Refused {
 }
 
 impl Reader {
-    /// Starts `program`, which serves orders with the argument `views-reader`, and connects.
-    pub async fn open(program: &Path, open: Open) -> Result<Reader, Refused> {
-        let mut process = Command::new(program)
-            .arg("views-reader")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .map_err(|error| Fault::ours("reader", format!("does not start: {error}")))?;
-        let (orders, lines) = process
-            .stdin
-            .take()
-            .zip(process.stdout.take())
-            .ok_or_else(|| Fault::ours("reader", "has no pipes"))?;
-        let wait = Duration::from_secs(open.statement_seconds.into()) + READER_GRACE;
-        let lines = BufReader::with_capacity(BUFFER_BYTES, lines);
-        let (line, system) = (Vec::new(), String::new());
-        let mut reader = Reader { process, orders, lines, line, wait, system, quote: None };
+    /// Has a reader that connects.
+    pub async fn open(place: &ReaderPlace, open: Open) -> Result<Reader, Refused> {
+        let mut reader = match place {
+            ReaderPlace::Program(program) => Reader::start(program)?,
+            ReaderPlace::Socket(path) => {
+                let absent = |error| {
+                    let words = format!("{}: {error}", path.display());
+                    Fault::ours("reader", format!("its service does not answer: {words}"))
+                };
+                let connected = UnixStream::connect(path).await.map_err(absent)?;
+                let (lines, orders) = connected.into_split();
+                Reader::over(None, Box::new(orders), Box::new(lines))
+            }
+        };
+        reader.wait = Duration::from_secs(open.statement_seconds.into()) + READER_GRACE;
         reader.order(&Order::Open(open)).await?;
         match reader.told().await? {
             Told::Opened { system, quote } => {
@@ -100,6 +109,31 @@ impl Reader {
             Told::Error(error) => Err(Refused::Database(error)),
             Told::Columns(_) | Told::End(_) => Err(nonsense().into()),
         }
+    }
+
+    /// Starts a child.
+    fn start(program: &Path) -> Result<Reader, Fault> {
+        let mut process = Command::new(program)
+            .arg("views-reader")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|error| Fault::ours("reader", format!("does not start: {error}")))?;
+        let pipes = process.stdin.take().zip(process.stdout.take());
+        let (orders, lines) = pipes.ok_or_else(|| Fault::ours("reader", "has no pipes"))?;
+        Ok(Reader::over(Some(process), Box::new(orders), Box::new(lines)))
+    }
+
+    fn over(
+        process: Option<Child>,
+        orders: Box<dyn AsyncWrite + Send + Sync + Unpin>,
+        lines: Box<dyn AsyncRead + Send + Sync + Unpin>,
+    ) -> Reader {
+        let lines = BufReader::with_capacity(BUFFER_BYTES, lines);
+        let (line, wait, system) = (Vec::new(), READER_GRACE, String::new());
+        Reader { process, orders, lines, line, wait, system, quote: None }
     }
 
     /// Runs a statement and gives its columns; then [`Reader::next`] gives its rows.
@@ -127,9 +161,12 @@ impl Reader {
 
     /// Lets the reader disconnect and end; one that does not is killed.
     pub async fn close(self) {
-        let Reader { mut process, orders, .. } = self;
+        let Reader { process, mut orders, .. } = self;
+        let _ = timeout(READER_GRACE, orders.shutdown()).await;
         drop(orders);
-        let _ = timeout(READER_GRACE, process.wait()).await;
+        if let Some(mut process) = process {
+            let _ = timeout(READER_GRACE, process.wait()).await;
+        }
     }
 
     async fn order(&mut self, order: &Order) -> Result<(), Fault> {
@@ -178,15 +215,21 @@ impl Reader {
         }
     }
 
+    fn kill(&mut self) {
+        if let Some(process) = &mut self.process {
+            let _ = process.start_kill();
+        }
+    }
+
     /// The fault of a reader that said nothing in its time. It is killed.
     fn silent(&mut self) -> Fault {
-        let _ = self.process.start_kill();
+        self.kill();
         Fault::peer("deadline", format!("the database was silent for {} s", self.wait.as_secs()))
     }
 
     /// The fault of a reader whose pipe is closed.
     fn dead(&mut self) -> Fault {
-        let _ = self.process.start_kill();
+        self.kill();
         Fault::peer("reader", "ended by itself, in the driver or for lack of memory")
     }
 }
@@ -215,7 +258,8 @@ mod tests {
         let connection = "PWD=secret-1".to_owned();
         let open = Open { connection, charset: Charset::Wide, statement_seconds: 0 };
         let said = |refused: Refused| Fault::from(refused).to_string();
-        let mut reader = Reader::open(&program, open).await.map_err(said)?;
+        let place = ReaderPlace::Program(program);
+        let mut reader = Reader::open(&place, open).await.map_err(said)?;
         reader.read("SELECT 1 FROM a".to_owned(), 5).await.map_err(said)?;
         loop {
             match reader.next().await.map_err(said)? {

@@ -1,10 +1,8 @@
 //! One look at a view, for a person: is it there, what does it hold, which columns are missing.
 
-use std::path::Path;
-
 use serde_json::{Map, Value};
 
-use super::child::Line;
+use super::child::{Line, Reader, ReaderPlace};
 use super::columns;
 use super::options::{DatabaseOptions, ViewOptions};
 use super::poll::open;
@@ -34,14 +32,14 @@ pub struct Inspected {
 /// Looks at a view in a reader of its own. With `first_rows`, that many rows are read and masked;
 /// without, the rows are counted.
 pub async fn inspect(
-    program: &Path,
+    place: &ReaderPlace,
     database: &DatabaseOptions,
     view: &ViewOptions,
     first_rows: Option<usize>,
     now: Time,
     offset: UtcOffset,
 ) -> Result<Inspected, Fault> {
-    let mut opened = open(program, database, view).await?;
+    let mut opened = open(place, database, view).await?;
     let condition = opened.conditions(view, now, offset)?;
     let (mut rows, mut first) = (None, Vec::new());
     match first_rows {
@@ -75,6 +73,25 @@ pub async fn inspect(
         absent: opened.matched.absent,
         first,
     })
+}
+
+/// Connects to a database in a reader of its own and hangs up; says what it calls itself.
+pub async fn connect(place: &ReaderPlace, database: &DatabaseOptions) -> Result<String, Fault> {
+    let reader = Reader::open(place, database.open()).await?;
+    let system = reader.system.clone();
+    reader.close().await;
+    Ok(system)
+}
+
+/// Finds a view and its columns and reads no row; says which required fields have no column.
+pub async fn look(
+    place: &ReaderPlace,
+    database: &DatabaseOptions,
+    view: &ViewOptions,
+) -> Result<Vec<&'static str>, Fault> {
+    let opened = open(place, database, view).await?;
+    opened.reader.close().await;
+    Ok(opened.matched.missing)
 }
 
 /// Personal values keep their length and nothing else.

@@ -1,12 +1,11 @@
 //! One poll of one view: read all of it, hand on what is new, forget what is gone.
 
 use std::num::NonZeroU32;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
 
-use super::child::{Line, Reader, Refused};
+use super::child::{Line, Reader, ReaderPlace, Refused};
 use super::columns::{self, Matched};
 use super::known::Known;
 use super::limits::{
@@ -103,7 +102,7 @@ impl Poll<'_> {
     /// Reads the whole view; says how many rows it has and how many of them were taken.
     async fn poll(&self, began: Time) -> Result<(u64, u64), Fault> {
         let mut progress = self.begin(began).await?;
-        let mut opened = open(&self.parts.program, self.database, self.view).await?;
+        let mut opened = open(&self.parts.reader, self.database, self.view).await?;
         // Said until it has worked once; afterwards `views test` says it to who asks.
         if progress.kept.whole_at.is_none() && !opened.matched.missing.is_empty() {
             let fields = opened.matched.missing.join(", ");
@@ -300,11 +299,11 @@ impl Poll<'_> {
 
 /// Connects and finds the view under one of its names.
 pub(super) async fn open(
-    program: &Path,
+    place: &ReaderPlace,
     database: &DatabaseOptions,
     view: &ViewOptions,
 ) -> Result<Opened, Fault> {
-    let mut reader = Reader::open(program, database.open()).await?;
+    let mut reader = Reader::open(place, database.open()).await?;
     let mut first = None;
     let quote = reader.quote;
     for table in view.tables.iter().flat_map(|name| statement::tables(name, quote)) {

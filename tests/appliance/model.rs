@@ -17,7 +17,7 @@ use forepost::model::{
 };
 use forepost::prefetch::choice::Rules;
 use forepost::prefetch::eviction::Marks;
-use forepost::prefetch::{Lane, Parts, Piece, Prefetch, Source, Work};
+use forepost::prefetch::{Lane, Parts, Piece, Policy, Prefetch, Source, Work};
 use forepost_cache::{Cache, StudyQuery, Uid};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -330,12 +330,14 @@ impl Real {
         let prefetch = Prefetch::new(Parts {
             ledger: ledger.clone(),
             cache: cache.clone(),
-            sources,
-            rules: Rules { sources: vec!["script".into()], ..Rules::default() },
-            offset: UtcOffset::china(),
-            grace_ms: 86_400_000,
-            stay_ms: 30 * 86_400_000,
-            marks: Marks::default(),
+            policy: Policy {
+                sources,
+                rules: Rules { sources: vec!["script".into()], ..Rules::default() },
+                offset: UtcOffset::china(),
+                grace_ms: 86_400_000,
+                stay_ms: 30 * 86_400_000,
+                marks: Marks::default(),
+            },
             clock: now,
         });
         let intake = Intake {

@@ -15,8 +15,8 @@ use forepost::ledger::Ledger;
 use forepost::model::UtcOffset;
 use forepost::seal::Keys;
 use forepost::views::{
-    self, CheckedRow, DatabaseOptions, Polled, RowEnd, Served, Taker, Takes, ViewOptions, Views,
-    Work,
+    self, CheckedRow, DatabaseOptions, Polled, ReaderPlace, RowEnd, Served, Taker, Takes,
+    ViewOptions, Views, Work,
 };
 use serde_json::Value;
 
@@ -494,7 +494,7 @@ fn poll_departments(database: &Database, keeper: &Arc<Keeper>, during: impl FnOn
         overlay: Overlay::default(),
         offset: UtcOffset::china(),
         clock: clock::now,
-        program: env!("CARGO_BIN_EXE_forepost").into(),
+        reader: ReaderPlace::Program(env!("CARGO_BIN_EXE_forepost").into()),
     };
     let polling = runtime.block_on(async { Views::start(parts) });
     during(&ledger);

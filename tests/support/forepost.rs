@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs::{self, OpenOptions};
+use std::net::TcpListener;
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::Mutex;
@@ -61,22 +63,15 @@ impl Forepost {
 
     /// Starts again on the same data, with the set-up as it is now.
     pub fn restart(&mut self) {
+        self.restart_with(&[], &[]);
+    }
+
+    /// The same as systemd does it: with listening sockets by their names, and with variables.
+    pub fn restart_with(&mut self, sockets: &[(&str, &TcpListener)], variables: &[(&str, &str)]) {
         assert!(self.process.is_none(), "the appliance runs already");
         let ready = self.folder.path().join("ready.json");
         let _ = fs::remove_file(&ready);
-        let config = self.setup.write(self.folder.path());
-        let log = OpenOptions::new().create(true).append(true).open(self.log_path());
-        let log = log.expect("the appliance's log");
-        let process = Command::new(env!("CARGO_BIN_EXE_forepost"))
-            .args(["serve", "--log", self.setup.log, "--config"])
-            .arg(config)
-            .arg("--ready-file")
-            .arg(&ready)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().expect("the appliance's log"))
-            .stderr(log)
-            .spawn()
-            .expect("the appliance starts");
+        let process = self.spawn(&ready, sockets, variables);
         self.process = Some(process);
         let read = wait_for(START_WAIT, || {
             let process = self.process.as_mut().expect("it was just started");
@@ -87,6 +82,63 @@ impl Forepost {
         });
         let read = read.unwrap_or_else(|| panic!("no door listened within {START_WAIT:?}"));
         self.ready = serde_json::from_slice(&read).expect("the ready file is JSON");
+    }
+
+    fn spawn(
+        &self,
+        ready: &Path,
+        sockets: &[(&str, &TcpListener)],
+        variables: &[(&str, &str)],
+    ) -> Child {
+        let config = self.setup.write(self.folder.path());
+        let log = OpenOptions::new().create(true).append(true).open(self.log_path());
+        let log = log.expect("the appliance's log");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_forepost"));
+        if !sockets.is_empty() {
+            command = passing(sockets);
+        }
+        command
+            .args(["serve", "--log", self.setup.log, "--config"])
+            .arg(config)
+            .arg("--ready-file")
+            .arg(ready)
+            .envs(variables.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("the appliance's log"))
+            .stderr(log)
+            .spawn()
+            .expect("the appliance starts")
+    }
+
+    /// A start that must fail: its exit code and what stands in the log.
+    pub fn refused_start(&self, variables: &[(&str, &str)]) -> (Option<i32>, String) {
+        let mut process = self.spawn(&self.folder.path().join("ready.json"), &[], variables);
+        let ended = wait_for(START_WAIT, || process.try_wait().expect("it can be waited for"));
+        let status = ended.unwrap_or_else(|| {
+            let _ = process.kill();
+            panic!("the appliance started")
+        });
+        (status.code(), self.log())
+    }
+
+    /// Writes the set-up as it is now and has it taken up; returns what the log said of it, up to
+    /// `end`.
+    pub fn reload(&self, end: &str) -> String {
+        let before = self.log().len();
+        self.setup.write(self.folder.path());
+        self.hang_up();
+        let said = wait_for(PATIENCE, || {
+            let log = self.log();
+            let at = log[before..].find(end)?;
+            Some(log[before..before + at + end.len()].to_owned())
+        });
+        said.unwrap_or_else(|| panic!("the log did not say {end}"))
+    }
+
+    /// SIGHUP.
+    pub fn hang_up(&self) {
+        // SAFETY: kill takes two numbers; the process is our own child and not yet waited for.
+        unsafe { libc::kill(self.process_id(), libc::SIGHUP) };
     }
 
     /// SIGKILL: no chance to tidy up.
@@ -149,6 +201,11 @@ impl Forepost {
     /// Where a study lies, whether it is there or not.
     pub fn study_folder(&self, study: &str) -> PathBuf {
         self.data().join("cache/studies").join(study)
+    }
+
+    /// The configuration file.
+    pub fn config_path(&self) -> PathBuf {
+        self.folder.path().join("forepost.toml")
     }
 
     pub fn log(&self) -> String {
@@ -431,6 +488,26 @@ impl Drop for Forepost {
             self.check_accounts(unaccounted);
         }
     }
+}
+
+/// The appliance's command, as systemd starts it: sockets from the third descriptor on, and its own
+/// number, which only itself knows. A shell sees to both.
+fn passing(sockets: &[(&str, &TcpListener)]) -> Command {
+    let mut moves = String::new();
+    for (at, (_, socket)) in sockets.iter().enumerate() {
+        // SAFETY: dup takes a number. The copy is inherited, which the socket's own is not; it
+        // lives until the test's process ends.
+        let copy = unsafe { libc::dup(socket.as_raw_fd()) };
+        assert!(copy >= 0, "a socket can be copied");
+        moves.push_str(&format!("{}<&{copy} {copy}<&- ", 3 + at));
+    }
+    let names: Vec<&str> = sockets.iter().map(|(name, _)| *name).collect();
+    let mut command = Command::new("bash");
+    let script = format!("LISTEN_PID=$$ exec \"$0\" \"$@\" {moves}");
+    command.args(["-c", &script, env!("CARGO_BIN_EXE_forepost")]);
+    command.env("LISTEN_FDS", sockets.len().to_string());
+    command.env("LISTEN_FDNAMES", names.join(":"));
+    command
 }
 
 /// Where the first of these texts stands. A campaign has thousands of them: the texts of each

@@ -31,7 +31,7 @@ use super::{Addresses, DemoError};
 use crate::app::open_ledger;
 use crate::clock;
 use crate::dicomweb::{self, Server};
-use crate::http::{self, Door};
+use crate::http::{self, Door, Service};
 use crate::ledger::Ledger;
 use crate::lookup::Lookup;
 
@@ -172,7 +172,8 @@ impl Cloud {
         }
         let listener = http::bind(zone, address).await?;
         let stop = CancellationToken::new();
-        let door = Door::new(zone, router, Vec::new(), zone.into());
+        let service = Service { tls: None, allow: Vec::new(), router };
+        let door = Door::new(zone, zone.into(), service);
         let serving = tokio::spawn(door.serve(listener, stop.clone()));
         Ok(Cloud { cache, ledger, stop, serving })
     }

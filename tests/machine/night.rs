@@ -1,0 +1,189 @@
+//! What takes too long for every run: other versions, a full disk, a server without network or
+//! clock, power cuts, and new hardware. Each test boots machines of its own.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use forepost::clock;
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::guest::{GUEST_PATIENCE, Hardware};
+use crate::service::{Service, package};
+use crate::support::cloud::Cloud;
+use crate::support::forepost::REGISTER;
+use crate::support::orthanc::Orthanc;
+use crate::support::patient::{Patient, due_at};
+use crate::support::{Dice, wait_for};
+
+/// Times that the power is cut.
+const CUTS: u32 = 5;
+/// Registrations after which it is cut at the latest.
+const REGISTRATIONS_MAX: u64 = 40;
+/// Registrations that a full disk may still take: what is free in files that are there already.
+const LAST_MAX: u32 = 400;
+
+/// How long the start of the service may take after the shell's; the network's own wait is longer.
+const START_MAX: Duration = Duration::from_secs(90);
+
+/// The package under test with another version number, as an earlier or a later release has.
+fn package_as(version: &str, folder: &TempDir) -> PathBuf {
+    let tree = folder.path().join("tree");
+    let to = folder.path().join(format!("forepost_{version}_amd64.deb"));
+    let run = |program: &str, arguments: &[&Path]| {
+        let done = Command::new(program).args(arguments).status().unwrap();
+        assert!(done.success(), "{program} {arguments:?}");
+    };
+    run("dpkg-deb", &[Path::new("--raw-extract"), &package(), &tree]);
+    let control = tree.join("DEBIAN/control");
+    let text = std::fs::read_to_string(&control).unwrap();
+    let lines: Vec<String> = text
+        .lines()
+        .map(|line| match line.starts_with("Version:") {
+            true => format!("Version: {version}"),
+            false => line.to_owned(),
+        })
+        .collect();
+    std::fs::write(&control, lines.join("\n") + "\n").unwrap();
+    let fast = ["-Zgzip", "-z1", "--root-owner-group", "--build"].map(Path::new);
+    run("dpkg-deb", &[&fast[..], &[&tree, &to]].concat());
+    std::fs::remove_dir_all(&tree).unwrap();
+    to
+}
+
+#[test]
+fn night_a_later_version_and_an_earlier_one_go_on_where_the_other_stopped() {
+    let folder = tempfile::tempdir().unwrap();
+    let later = package_as("9000", &folder);
+    let orthanc = Orthanc::start();
+    let cloud = Cloud::before(&orthanc);
+    let service = Service::on_new_machine(Hardware { brought: vec![later], ..Hardware::default() });
+    service.install();
+    service.set_up(&cloud);
+    service.await_ready();
+    service.accept(&Patient::new(630).registration(26, 0));
+    let ours = service.machine.sh("ls brought/*.deb | grep -v _9000_");
+    for package in ["brought/forepost_9000_amd64.deb", &ours] {
+        let process = service.property("MainPID");
+        let first = if package == ours { 2_000 } else { 1_000 };
+        let pushed = service.under_load(first, || {
+            let install = format!("dpkg --install --force-downgrade {package}");
+            service.machine.sh(&install);
+        });
+        service.await_ready();
+        assert_ne!(service.property("MainPID"), process, "the new binary runs");
+        println!("{pushed} registrations while {package} was installed");
+        service.check_machine();
+    }
+}
+
+#[test]
+fn night_a_full_disk_refuses_in_the_documents_words_and_goes_on_with_room() {
+    let orthanc = Orthanc::start();
+    let cloud = Cloud::before(&orthanc);
+    let service = Service::on_new_machine(Hardware::default());
+    service.give_data_disk(256);
+    service.install();
+    service.set_up(&cloud);
+    service.await_ready();
+    let process = service.property("MainPID");
+    let filler = "/var/lib/forepost/filler";
+    service.machine.run(&format!("cat /dev/zero > {filler}"));
+    let mut accepted = Vec::new();
+    let refused = (0..LAST_MAX).find_map(|number| {
+        let registration = Patient::new(640).registration(26, number.into());
+        let reply = service.ask("POST", REGISTER, registration.to_string().as_bytes()).unwrap();
+        if reply.json()["code"] != 200 {
+            return Some(reply);
+        }
+        accepted.push(due_at(&registration));
+        None
+    });
+    let refused = refused.expect("a full disk refuses");
+    assert_eq!(refused.json()["code"], json!(500), "{}", refused.text());
+    assert_eq!(service.property("MainPID"), process);
+    service.machine.sh(&format!("rm {filler}"));
+    let again = Patient::new(641).registration(26, 0);
+    let taken = wait_for(GUEST_PATIENCE, || {
+        let reply = service.ask("POST", REGISTER, again.to_string().as_bytes()).unwrap();
+        (reply.json()["code"] == 200).then_some(())
+    });
+    assert!(taken.is_some(), "with room again it is accepted");
+    accepted.push(due_at(&again));
+    accepted.sort_unstable();
+    assert_eq!(service.visits(), accepted);
+    assert_eq!(service.property("MainPID"), process);
+    service.check_machine();
+}
+
+#[test]
+fn night_a_server_without_network_starts_and_keeps_what_it_has() {
+    let orthanc = Orthanc::start();
+    let cloud = Cloud::before(&orthanc);
+    let mut service = Service::on_new_machine(Hardware::default());
+    service.install();
+    service.set_up(&cloud);
+    service.await_ready();
+    service.accept(&Patient::new(650).registration(26, 0));
+    let before = service.visits();
+    service.machine.sh("sync");
+    service.machine.cut();
+    service.machine.hardware.network = false;
+    service.machine.power_on();
+    let begun = Instant::now();
+    service.await_ready();
+    // systemd itself waits two minutes for a network that does not come.
+    assert!(begun.elapsed() < START_MAX, "ready after {:?}", begun.elapsed());
+    assert_eq!(service.visits(), before);
+    let health = service.machine.sh("curl --silent --max-time 20 http://127.0.0.1:9180/health");
+    println!("without network: {health}");
+}
+
+#[test]
+fn night_a_clock_that_stands_in_1970_stops_nobody() {
+    let orthanc = Orthanc::start();
+    let cloud = Cloud::before(&orthanc);
+    let clock = Some("1970-01-01T00:00:00");
+    let service = Service::on_new_machine(Hardware { clock, ..Hardware::default() });
+    service.install();
+    service.set_up(&cloud);
+    service.await_ready();
+    let registration = Patient::new(660).registration(26, 0);
+    service.accept(&registration);
+    println!("before: {}", service.machine.sh("date --utc; forepost --version"));
+    // Somebody sets it right.
+    service.machine.sh(&format!("date --set=@{}", clock::now().0 / 1_000));
+    service.accept(&Patient::new(661).registration(26, 1));
+    assert_eq!(service.visits().len(), 2);
+    service.check_machine();
+}
+
+#[test]
+fn night_a_power_cut_in_the_middle_loses_nothing_that_was_acknowledged() {
+    let orthanc = Orthanc::start();
+    let cloud = Cloud::before(&orthanc);
+    let mut service = Service::on_new_machine(Hardware::default());
+    service.install();
+    service.set_up(&cloud);
+    service.await_ready();
+    service.machine.sh("sync");
+    let mut dice = Dice::new(6);
+    let mut acknowledged = Vec::new();
+    let mut number = 0;
+    for cut in 0..CUTS {
+        for _ in 0..1 + dice.below(REGISTRATIONS_MAX) {
+            number += 1;
+            let registration = Patient::new(670).registration(26, number);
+            service.accept(&registration);
+            acknowledged.push(due_at(&registration));
+        }
+        service.machine.cut();
+        service.machine.power_on();
+        service.await_ready();
+        let visits = service.visits();
+        let lost = acknowledged.iter().filter(|due| visits.binary_search(due).is_err()).count();
+        assert_eq!(lost, 0, "of {} after cut {cut}", acknowledged.len());
+    }
+    service.check_machine();
+}

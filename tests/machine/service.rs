@@ -1,0 +1,200 @@
+//! Forepost as a service of a guest: its package, its configuration, and those who meet it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde_json::{Value, json};
+
+use crate::guest::{DOOR, GUEST_PATIENCE, Hardware, Machine, OUTSIDE};
+use crate::support::cloud::Cloud;
+use crate::support::forepost::REGISTER;
+use crate::support::http::{self, Reply};
+use crate::support::patient::{Patient, due_at};
+use crate::support::programs::ROOT;
+use crate::support::study::Study;
+use crate::support::wait_for;
+
+/// Where the package has the configuration.
+pub const CONFIGURATION: &str = "/etc/forepost/forepost.toml";
+
+/// A server with Forepost installed and set up.
+pub struct Service {
+    pub machine: Machine,
+}
+
+/// The package under test, as `make package` left it.
+pub fn package() -> PathBuf {
+    let folder = Path::new(ROOT).join("target/package");
+    let entries = std::fs::read_dir(&folder).into_iter().flatten().flatten();
+    let packages = entries.map(|entry| entry.path());
+    let newest = packages
+        .filter(|path| path.extension().is_some_and(|ending| ending == "deb"))
+        .max_by_key(|path| path.metadata().and_then(|metadata| metadata.modified()).ok());
+    newest.unwrap_or_else(|| panic!("no .deb in {}: run make package", folder.display()))
+}
+
+impl Service {
+    /// A new server with the package beside it, and nothing installed yet.
+    pub fn on_new_machine(hardware: Hardware) -> Service {
+        let mut hardware = hardware;
+        hardware.brought.push(package());
+        Service { machine: Machine::boot(hardware) }
+    }
+
+    /// Puts a disk of its own where the data will lie.
+    pub fn give_data_disk(&self, megabytes: u32) {
+        self.machine.sh(&format!(
+            "truncate --size={megabytes}M /data && mkfs.ext4 -q -b 4096 /data && \
+             mkdir -p /var/lib/forepost && \
+             echo '/data /var/lib/forepost ext4 loop 0 0' >> /etc/fstab && \
+             systemctl daemon-reload && mount /var/lib/forepost && \
+             rmdir /var/lib/forepost/lost+found"
+        ));
+    }
+
+    /// Installs the package under test as an administrator would. Nothing starts before it is set
+    /// up.
+    pub fn install(&self) {
+        let package = package();
+        let name = package.file_name().unwrap().to_string_lossy();
+        self.machine.sh(&format!("dpkg --install brought/{name}"));
+    }
+
+    /// Sets it up: studies come from `cloud`, and who is outside may push and read.
+    pub fn set_up(&self, cloud: &Cloud) {
+        let source = cloud.source("region").replace("127.0.0.1", OUTSIDE);
+        let text = format!(
+            "data = \"/var/lib/forepost\"\n\
+             [[hospital]]\ncode = \"123456\"\nnames = [\"本市第一人民医院\"]\n\
+             [zone.hospital]\nlisten = \"systemd:hospital\"\n\
+             [zone.console]\nlisten = \"systemd:console\"\n\
+             [[caller]]\nname = \"his\"\naddresses = [\"{OUTSIDE}\"]\npush = true\nimages = true\n\
+             {source}"
+        );
+        self.machine.write(CONFIGURATION, "644", &text);
+        self.switch_on();
+    }
+
+    /// From now on it runs, and at every boot.
+    pub fn switch_on(&self) {
+        let units = "forepost-hospital.socket forepost-console.socket forepost.service";
+        self.machine.sh(&format!("systemctl enable --now {units}"));
+    }
+
+    /// systemd is content with the whole machine.
+    pub fn check_machine(&self) {
+        let state = self.machine.run("systemctl is-system-running --wait");
+        let failed = self.machine.run("systemctl --failed --no-legend --plain").output;
+        assert_eq!((state.output.as_str(), failed.as_str()), ("running", ""));
+        let cycles = "journalctl -b --no-pager --quiet --grep 'ordering cycle'";
+        assert_eq!(self.machine.run(cycles).output, "");
+    }
+
+    /// Waits until systemd has been told that it is ready.
+    pub fn await_ready(&self) {
+        let state = "systemctl show forepost --property=ActiveState --value";
+        self.machine.await_sh(state, |ran| ran.output == "active");
+    }
+
+    /// A property of the service as systemd tells it.
+    pub fn property(&self, name: &str) -> String {
+        self.machine.sh(&format!("systemctl show forepost --property={name} --value"))
+    }
+
+    /// Asks the hospital's door, on a connection of its own.
+    pub fn ask(&self, method: &str, target: &str, body: &[u8]) -> std::io::Result<Reply> {
+        let json = [("Content-Type", "application/json;charset=UTF-8")];
+        http::ask(&self.machine.door(DOOR), method, target, &json, body)
+    }
+
+    /// Pushes a registration as a HIS does, which must be accepted.
+    pub fn accept(&self, registration: &Value) {
+        let reply = self.ask("POST", REGISTER, registration.to_string().as_bytes());
+        assert!(accepted(&reply), "{reply:?}");
+    }
+
+    /// Runs a verb of the installed binary that prints JSON, as an administrator would.
+    pub fn verb_json(&self, verb: &str) -> Value {
+        let text = self.machine.sh(&format!("forepost {verb} --json --config {CONFIGURATION}"));
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{verb}: {error}: {text}"))
+    }
+
+    /// The moments of the visits that it has plans for, in order.
+    pub fn visits(&self) -> Vec<i64> {
+        let list = self.verb_json("plans list --limit 100000");
+        let moment = |plan: &Value| plan["due_at_ms"].as_i64().unwrap();
+        let mut visits: Vec<i64> = list.as_array().unwrap().iter().map(moment).collect();
+        visits.sort_unstable();
+        visits
+    }
+
+    /// Waits until everything that a registration wants is on the guest's disk.
+    pub fn await_plan_ready(&self, registration: &Value) {
+        let due = due_at(registration);
+        let mut last = Value::Null;
+        let found = wait_for(GUEST_PATIENCE, || {
+            let list = self.verb_json("plans list --limit 100000");
+            let plans = list.as_array().unwrap();
+            last = plans.iter().find(|plan| plan["due_at_ms"] == due).cloned().unwrap_or_default();
+            (last["state"] == "ready").then_some(())
+        });
+        assert!(found.is_some(), "after {GUEST_PATIENCE:?} the plan is still {last:#}");
+    }
+
+    /// A viewer reads every object of a study and compares it byte by byte.
+    pub fn check_images(&self, study: &Study) {
+        for object in study.objects() {
+            let target = format!(
+                "/dicom-web/studies/{}/series/{}/instances/{}",
+                study.uid(),
+                object.series,
+                object.sop
+            );
+            let reply = self.ask("GET", &target, b"").unwrap();
+            assert_eq!(reply.status, 200, "{target}: {}", reply.text());
+            let found = reply.body.windows(object.bytes.len()).any(|part| part == object.bytes);
+            assert!(found, "{target} comes through unchanged");
+        }
+    }
+
+    /// A HIS that opens a connection for each registration, as fast as it is answered, until `work`
+    /// is done. None may be refused, and none that was acknowledged may be lost. Gives how many
+    /// there were.
+    pub fn under_load(&self, first: i64, work: impl FnOnce()) -> usize {
+        let stop = AtomicBool::new(false);
+        let acknowledged = Mutex::new(Vec::new());
+        std::thread::scope(|scope| {
+            let his = scope.spawn(|| {
+                for number in first.. {
+                    if stop.load(Ordering::SeqCst) {
+                        break;
+                    }
+                    let patient = Patient::new((number % 8_000) as u32);
+                    let registration = patient.registration(26, number);
+                    let reply = self.ask("POST", REGISTER, registration.to_string().as_bytes());
+                    assert!(accepted(&reply), "registration {number}: {reply:?}");
+                    acknowledged.lock().unwrap().push(due_at(&registration));
+                }
+            });
+            let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+            stop.store(true, Ordering::SeqCst);
+            his.join().unwrap();
+            if let Err(panic) = done {
+                std::panic::resume_unwind(panic);
+            }
+        });
+        let acknowledged = acknowledged.into_inner().unwrap();
+        let visits = self.visits();
+        let lost: Vec<&i64> =
+            acknowledged.iter().filter(|due| visits.binary_search(due).is_err()).collect();
+        assert!(lost.is_empty(), "{} of {} were lost", lost.len(), acknowledged.len());
+        acknowledged.len()
+    }
+}
+
+/// Whether an answer is the document's success.
+pub fn accepted(reply: &std::io::Result<Reply>) -> bool {
+    let success = json!({"message": "请求成功", "code": 200});
+    reply.as_ref().is_ok_and(|reply| reply.status == 200 && reply.json() == success)
+}
