@@ -118,14 +118,6 @@ fn night_the_release_is_packed_again_to_the_same_bytes() {
     assert_eq!(sums(again.path()), sums(&release));
 }
 
-#[test]
-fn night_the_release_lives_on_debian_12_by_each_kind_of_package() {
-    let (release, later) = (Packages::release(), Packages::later());
-    life::by_dpkg(&System::debian12(), &release, &later);
-    life::by_rpm(&System::debian12(), &release, &later);
-    life::by_hand(&System::debian12(), &release, &later);
-}
-
 /// The oldest glibc that is still served, and the newest. The later version is the release again:
 /// the binary of the tests is linked against this machine's glibc.
 #[test]
