@@ -2,7 +2,9 @@
 
 mod build;
 
+use std::fs::{File, TryLockError};
 use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -40,6 +42,26 @@ pub enum StartError {
     /// The ledger.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
+    /// Another process serves from the data folder, or a restore is under way.
+    #[error("{path} is locked: another forepost serves from this data folder, or restores into it")]
+    Locked {
+        /// The folder.
+        path: String,
+    },
+    /// The data folder cannot be made or locked.
+    #[error("{path}: {source}")]
+    Data {
+        /// The folder.
+        path: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A restore did not come to its end.
+    #[error("{path} is there: a restore was cut off; run the same `forepost restore` again")]
+    HalfRestored {
+        /// The mark that it left.
+        path: String,
+    },
     /// The cache.
     #[error("cache: {0}")]
     Cache(#[from] CacheError),
@@ -119,6 +141,8 @@ pub struct App {
     fixed: Fixed,
     doors: Vec<Listener>,
     open: TaskTracker,
+    /// Let go when everything else is closed.
+    _lock: File,
 }
 
 /// What outlives a change of the configuration.
@@ -157,6 +181,25 @@ pub fn open_ledger(data: &Path) -> Result<Ledger, StartError> {
     Ok(ledger)
 }
 
+/// What a restore leaves in the data folder until it has come to its end.
+pub const RESTORING: &str = "restore.unfinished";
+
+/// Takes the data folder for this process alone, as long as the file lives: who serves and who
+/// restores exclude each other. Makes the folder where there is none. The folder itself is locked:
+/// a file would belong to whoever came first, root or the service.
+pub fn lock_data(data: &Path) -> Result<File, StartError> {
+    let fault = |source| StartError::Data { path: data.display().to_string(), source };
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(data).map_err(fault)?;
+    let lock = File::open(data).map_err(fault)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => {
+            Err(StartError::Locked { path: data.display().to_string() })
+        }
+        Err(TryLockError::Error(error)) => Err(fault(error)),
+    }
+}
+
 /// Where the hospital's SM2 keys lie.
 pub fn sm2_folder(data: &Path) -> PathBuf {
     data.join("keys/sm2")
@@ -169,6 +212,11 @@ impl App {
         recorder: PrometheusHandle,
         mut sockets: Sockets,
     ) -> Result<App, StartError> {
+        let lock = lock_data(&config.data)?;
+        let unfinished = config.data.join(RESTORING);
+        if unfinished.exists() {
+            return Err(StartError::HalfRestored { path: unfinished.display().to_string() });
+        }
         let ledger = open_ledger(&config.data)?;
         let cache = Cache::open(&config.cache)?;
         let fixed = Fixed::of(&config);
@@ -230,6 +278,7 @@ impl App {
             fixed,
             doors,
             open,
+            _lock: lock,
         })
     }
 

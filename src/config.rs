@@ -4,6 +4,7 @@
 //! Secrets stand in files of their own (`*_file`), which nobody but the owner may read. The keys
 //! are described in docs/OPERATING.md. Start at [`Config::read`].
 
+mod backup;
 mod deliveries;
 mod dictionaries;
 mod section;
@@ -25,6 +26,7 @@ use crate::seal::sm2::Sm2Key;
 use crate::upstream::DictionaryOptions;
 use crate::views::{DatabaseOptions, ViewOptions};
 use crate::workstation;
+pub use backup::{BackupOptions, Kept};
 pub use deliveries::Deliveries;
 use section::{Mistakes, Section};
 pub use sources::SourceOptions;
@@ -83,6 +85,10 @@ pub struct Config {
     pub views: Vec<ViewOptions>,
     /// What doctors see.
     pub workstation: workstation::Options,
+    /// Where backups go, for whom, and which of them stay.
+    pub backup: BackupOptions,
+    /// Every path that a key of the file names: folders, secrets, certificates.
+    pub paths: Vec<PathBuf>,
 }
 
 /// Where a listener comes from.
@@ -125,7 +131,8 @@ impl Config {
             .parse()
             .map_err(|error: toml::de::Error| ConfigFault(vec![format!("{name}: {error}")]))?;
         let mistakes = Mistakes::new(name, text);
-        let config = Config::take(Section::root(table, &mistakes));
+        let mut config = Config::take(Section::root(table, &mistakes));
+        config.paths = mistakes.paths();
         match mistakes.into_list() {
             list if list.is_empty() => Ok(config),
             list => Err(ConfigFault(list)),
@@ -170,6 +177,7 @@ impl Config {
         let (shrink_percent_max, dictionary_sources) = dictionaries::take(&mut root, &hospitals);
         let (databases, views) = views::take(&mut root);
         let workstation = take_workstation(root.section("workstation"));
+        let backup = backup::take(root.section("backup"));
         let config = Config {
             cache: root.path("cache").unwrap_or_else(|| data.join("cache")),
             data,
@@ -195,6 +203,8 @@ impl Config {
             databases,
             views,
             workstation,
+            backup,
+            paths: Vec::new(),
         };
         root.end();
         config

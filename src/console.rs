@@ -201,7 +201,17 @@ fn delivery_gauges(ledger: &Ledger) -> Result<(), LedgerError> {
     Ok(())
 }
 
+/// A verb makes backups, beside the service; the ledger remembers them.
+fn backup_gauges(ledger: &Ledger) -> Result<(), LedgerError> {
+    let (last, failures) = ledger.backup_figures()?;
+    let age = last.map_or(f64::INFINITY, |at| clock::now().since_ms(at) as f64 / 1000.0);
+    metrics::gauge!("backup_age_seconds").set(age);
+    metrics::counter!("backup_failures_total").absolute(failures);
+    Ok(())
+}
+
 fn gauges(console: &Console) -> Result<(), LedgerError> {
+    backup_gauges(&console.ledger)?;
     let stats = console.cache.stats();
     metrics::gauge!("cache_studies").set(stats.studies as f64);
     metrics::gauge!("cache_instances").set(stats.instances as f64);

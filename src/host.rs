@@ -16,6 +16,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use sd_notify::NotifyState;
+use secrecy::SecretString;
 
 use crate::ledger::{self, KeyFault, Ledger, LedgerError, Tally};
 use crate::limits::STATUS_EVERY_MS;
@@ -194,6 +195,18 @@ pub fn ledger_keys(data: &Path, make: bool) -> Result<Keys, CredentialFault> {
         return Ok(ledger::read_keys(&text, &place)?);
     }
     Ok(ledger::load_or_make_keys(&folder, make)?)
+}
+
+/// The same as text, for a backup.
+pub fn ledger_keys_text(data: &Path) -> Result<SecretString, CredentialFault> {
+    let folder = data.join("keys");
+    if !ledger::has_keys(&folder)
+        && let Some((text, place)) = sealed_keys(true)?
+    {
+        ledger::read_keys(&text, &place)?;
+        return Ok(SecretString::from(text));
+    }
+    Ok(ledger::keys_text(&folder)?)
 }
 
 /// The ledger's keys where they are a credential, with the name of the place: of this service; or,

@@ -26,6 +26,8 @@ pub const ALL: &[(&str, Kind, &str)] = &[
     ("ledger_commit_jobs", Kind::Histogram, "jobs that shared one commit"),
     ("ledger_commits_failed_total", Kind::Counter, "commits that did not reach the disk"),
     ("ledger_jobs_waiting", Kind::Gauge, "jobs that wait for the ledger's writer"),
+    ("backup_age_seconds", Kind::Gauge, "seconds since the last backup was made; +Inf: never"),
+    ("backup_failures_total", Kind::Counter, "backups that failed"),
     ("registrations_kept", Kind::Gauge, "registrations kept"),
     ("plans_by_state", Kind::Gauge, "plans by state"),
     ("fetches_by_state", Kind::Gauge, "fetches by state"),

@@ -2,6 +2,7 @@
 //! configuration or the command line is wrong (sysexits.h, EX_USAGE).
 
 pub mod audit;
+pub mod backup;
 pub mod cache;
 pub mod catalog;
 pub mod certificate;
@@ -16,6 +17,7 @@ pub mod manual;
 pub mod map;
 pub mod plans;
 pub mod queue;
+pub mod restore;
 pub mod serve;
 pub mod setup;
 pub mod simulate;
@@ -73,6 +75,10 @@ enum Verb {
     /// Who looked at what and decided what.
     #[command(subcommand)]
     Audit(audit::AuditVerb),
+    /// Configuration, keys and ledger into one file that only the hospital opens.
+    Backup(backup::BackupArguments),
+    /// Bring a backup onto this machine; the service must be stopped.
+    Restore(restore::RestoreArguments),
     /// The studies that are kept here.
     #[command(subcommand)]
     Cache(cache::CacheVerb),
@@ -175,6 +181,8 @@ pub fn run() -> u8 {
         Verb::Queue(verb) => queue::run(&verb),
         Verb::Export(verb) => export::run(&verb),
         Verb::Audit(verb) => audit::run(&verb),
+        Verb::Backup(arguments) => backup::run(&arguments),
+        Verb::Restore(arguments) => restore::run(&arguments),
         Verb::Dicom(verb) => dicom::run(&verb),
         Verb::Simulate(arguments) => simulate::run(&arguments),
         Verb::Cache(verb) => cache::run(&verb),
