@@ -201,7 +201,8 @@ pub fn by_dpkg(system: &System, packages: &Packages, later: &Packages) {
     dpkg(system, &format!("-i {deb}")).done();
     check_kept(system);
     let links = "/etc/systemd/system/multi-user.target.wants";
-    system.run(&format!("mkdir -p {links} && ln -s /usr/lib/systemd/system/forepost.service {links}"))
+    system
+        .run(&format!("mkdir -p {links} && ln -s /usr/lib/systemd/system/forepost.service {links}"))
         .done();
     preseed(system, &["purge", "purge-undelivered"]);
     dpkg(system, "--purge forepost").done();
