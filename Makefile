@@ -6,7 +6,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test setup launcher check bench night year fuzz web package image boot-test
+.PHONY: help demo test setup launcher check bench night year released fuzz web package image boot-test
 
 # Passed to the program that a verb ends in: `make demo ARGS=--once`.
 ARGS ?=
@@ -93,7 +93,9 @@ night: ## a simulated year, machines, then the campaigns, in 150 minutes in all;
 	SECONDS=0
 	packaging/build
 	$(MAKE) --no-print-directory year
+	$(MAKE) --no-print-directory released
 	cargo nextest run --workspace --locked --profile night -E 'test(/(^|::)night_/)'
+	cargo nextest run --workspace --locked --profile night -E 'test(the_program_of_the_last_release)'
 	left=$$(( $(NIGHT_SECONDS) - SECONDS ))
 	if [ "$$left" -lt "$$campaigns" ]; then
 		echo "year and machines took $$SECONDS s and left the campaigns nothing" >&2; exit 1
@@ -116,6 +118,18 @@ year: ## a simulated year of settlements, outages and kills; evidence to docs/ev
 		printf '```\n%s\n```\n' "$$report"
 	} > docs/evidence/simulated_year.md
 	cat docs/evidence/simulated_year.md
+
+released: ## the program of the last release, to target/released: it must run on today's ledger
+	commit=$$(sed -n 's/^commit = "\(.*\)"/\1/p' tests/fixtures/ledgers/released.toml)
+	to=target/released/$$commit
+	if [ ! -x "$$to/forepost" ]; then
+		mkdir -p "$$to"
+		git archive "$$commit" | tar -x -C "$$to"
+		(cd "$$to" && CARGO_TARGET_DIR=$(CURDIR)/target/released/build \
+			cargo build --locked --package forepost)
+		cp target/released/build/debug/forepost "$$to/forepost"
+	fi
+	"$$to/forepost" --version
 
 fuzz: ## each parser of foreign bytes, or those in ARGS, for FOREPOST_FUZZ_SECONDS (60); evidence filed
 	if ! cargo fuzz --version >/dev/null 2>&1; then

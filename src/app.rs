@@ -2,7 +2,9 @@
 
 mod build;
 
+use std::fs::{File, TryLockError};
 use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,14 +17,15 @@ use tokio_util::task::TaskTracker;
 
 use crate::clock;
 use crate::config::{Config, Listen};
+use crate::console::Board;
 use crate::delivery::Delivery;
+use crate::doctor::{Daily, Subjects};
 use crate::host::{self, CredentialFault, SocketFault, Sockets};
 use crate::http::{self, Door, ServeError, TlsFault};
 use crate::intake::Intake;
-use crate::ledger::{self, KeyFault, Ledger, LedgerError, Sm2KeyFault};
+use crate::ledger::{Ledger, LedgerError, Sm2KeyFault};
 use crate::notice::Notices;
 use crate::prefetch::Prefetch;
-use crate::seal::Keys;
 use crate::storage::Storage;
 use crate::upstream::OptionsError;
 use crate::views::Views;
@@ -33,15 +36,32 @@ pub use build::dictionary_flow;
 /// Why Forepost does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The key file.
-    #[error(transparent)]
-    Keys(#[from] KeyFault),
     /// The hospital's SM2 keys.
     #[error(transparent)]
     Sm2Keys(#[from] Sm2KeyFault),
     /// The ledger.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
+    /// Another process serves from the data folder, or a restore is under way.
+    #[error("{path} is locked: another forepost serves from this data folder, or restores into it")]
+    Locked {
+        /// The folder.
+        path: String,
+    },
+    /// The data folder cannot be made or locked.
+    #[error("{path}: {source}")]
+    Data {
+        /// The folder.
+        path: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A restore did not come to its end.
+    #[error("{path} is there: a restore was cut off; run the same `forepost restore` again")]
+    HalfRestored {
+        /// The mark that it left.
+        path: String,
+    },
     /// The cache.
     #[error("cache: {0}")]
     Cache(#[from] CacheError),
@@ -92,9 +112,9 @@ pub enum StartError {
     /// A change that a running process does not take up.
     #[error("{0}: changed, which takes a restart: systemctl restart forepost")]
     NeedsRestart(String),
-    /// The credential with the ledger's keys.
+    /// The ledger's keys.
     #[error(transparent)]
-    Credential(#[from] CredentialFault),
+    Keys(#[from] CredentialFault),
     /// The process may not know of metrics twice.
     #[error("metrics: {0}")]
     Metrics(String),
@@ -121,6 +141,8 @@ pub struct App {
     fixed: Fixed,
     doors: Vec<Listener>,
     open: TaskTracker,
+    /// Let go when everything else is closed.
+    _lock: File,
 }
 
 /// What outlives a change of the configuration.
@@ -131,6 +153,8 @@ struct Lasting {
     delivery: Arc<Delivery>,
     storage: Arc<Storage>,
     recorder: PrometheusHandle,
+    board: Arc<Board>,
+    doctor: Arc<Daily>,
     stop: CancellationToken,
 }
 
@@ -144,29 +168,36 @@ pub fn recorder() -> Result<PrometheusHandle, StartError> {
     Ok(handle)
 }
 
-/// The keys that seal the ledger of `data`: in their file, else in the credential to which
-/// `forepost keys seal` moved them; `make`: made, where there are neither.
-pub fn open_keys(data: &Path, make: bool) -> Result<Keys, StartError> {
-    let folder = data.join("keys");
-    if !ledger::has_keys(&folder)
-        && let Some((text, place)) = host::sealed_keys(!make)?
-    {
-        return Ok(ledger::read_keys(&text, &place)?);
-    }
-    Ok(ledger::load_or_make_keys(&folder, make)?)
-}
-
 /// Opens the ledger of `data`, with keys made when there is no ledger yet. From then on no moment
 /// counts that lies before its last one.
 pub fn open_ledger(data: &Path) -> Result<Ledger, StartError> {
     let folder = data.join("ledger");
     let first_start = !folder.join("forepost.db").exists();
-    let keys = open_keys(data, first_start)?;
+    let keys = host::ledger_keys(data, first_start)?;
     let ledger = Ledger::open(&folder, keys)?;
     if let Some(last) = ledger.last_moment()? {
         clock::not_before(last);
     }
     Ok(ledger)
+}
+
+/// What a restore leaves in the data folder until it has come to its end.
+pub const RESTORING: &str = "restore.unfinished";
+
+/// Takes the data folder for this process alone, as long as the file lives: who serves and who
+/// restores exclude each other. Makes the folder where there is none. The folder itself is locked:
+/// a file would belong to whoever came first, root or the service.
+pub fn lock_data(data: &Path) -> Result<File, StartError> {
+    let fault = |source| StartError::Data { path: data.display().to_string(), source };
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(data).map_err(fault)?;
+    let lock = File::open(data).map_err(fault)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => {
+            Err(StartError::Locked { path: data.display().to_string() })
+        }
+        Err(TryLockError::Error(error)) => Err(fault(error)),
+    }
 }
 
 /// Where the hospital's SM2 keys lie.
@@ -181,6 +212,11 @@ impl App {
         recorder: PrometheusHandle,
         mut sockets: Sockets,
     ) -> Result<App, StartError> {
+        let lock = lock_data(&config.data)?;
+        let unfinished = config.data.join(RESTORING);
+        if unfinished.exists() {
+            return Err(StartError::HalfRestored { path: unfinished.display().to_string() });
+        }
         let ledger = open_ledger(&config.data)?;
         let cache = Cache::open(&config.cache)?;
         let fixed = Fixed::of(&config);
@@ -242,6 +278,7 @@ impl App {
             fixed,
             doors,
             open,
+            _lock: lock,
         })
     }
 
@@ -250,6 +287,7 @@ impl App {
     /// an error nothing has changed.
     pub async fn reload(&mut self, mut config: Config) -> Result<(), StartError> {
         self.fixed.same(&Fixed::of(&config))?;
+        let subjects = Subjects::of(&config);
         let policy = build::policy(&config, &self.ledger, &self.cache)?;
         let outlets = build::outlets(&config.deliveries)?;
         let intake = build::intake(&mut config, &self.lasting)?;
@@ -266,6 +304,7 @@ impl App {
         self.lasting.delivery.replace(outlets);
         self.lasting.storage.set_push_sources(push_sources);
         self.flows.notices.replace(Arc::clone(&intake), opened_ms);
+        self.lasting.doctor.replace(subjects);
         for (listener, (_, service)) in self.doors.iter().zip(services) {
             listener.door.replace(service);
         }
@@ -359,6 +398,7 @@ struct Flows {
     delivering: JoinHandle<()>,
     notices: Arc<Notices>,
     noticing: JoinHandle<()>,
+    doctoring: JoinHandle<()>,
     /// `None` only between two configurations.
     polls: Option<Polls>,
 }
@@ -406,6 +446,7 @@ impl Flows {
             delivering: tokio::spawn(Arc::clone(&lasting.delivery).run()),
             noticing: tokio::spawn(Arc::clone(&notices).run(clock::now)),
             notices,
+            doctoring: tokio::spawn(Arc::clone(&lasting.doctor).run()),
             polls: Some(Polls::start(lasting, intake, polled)),
         }
     }
@@ -427,6 +468,8 @@ impl Flows {
         doors.wait().await;
         // It only rings: what was found stands in the ledger.
         self.noticing.abort();
+        // It only looks.
+        self.doctoring.abort();
         lasting.storage.stop();
         lasting.delivery.stop();
         ended("storage", self.settling).await;

@@ -78,7 +78,8 @@ pub fn now() -> Time {
     reading().now
 }
 
-fn wall() -> Time {
+/// What the wall clock shows, believed or not: for measuring how wrong it is.
+pub fn wall() -> Time {
     #[allow(clippy::disallowed_methods, reason = "this is the one place")]
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     let milliseconds = since.map_or(0, |since| since.as_millis());

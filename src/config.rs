@@ -4,6 +4,7 @@
 //! Secrets stand in files of their own (`*_file`), which nobody but the owner may read. The keys
 //! are described in docs/OPERATING.md. Start at [`Config::read`].
 
+mod backup;
 mod deliveries;
 mod dictionaries;
 mod section;
@@ -25,6 +26,7 @@ use crate::seal::sm2::Sm2Key;
 use crate::upstream::DictionaryOptions;
 use crate::views::{DatabaseOptions, ViewOptions};
 use crate::workstation;
+pub use backup::{BackupOptions, Kept};
 pub use deliveries::Deliveries;
 use section::{Mistakes, Section};
 pub use sources::SourceOptions;
@@ -41,6 +43,8 @@ pub struct Config {
     pub cache: PathBuf,
     /// The hospital's wall clock.
     pub offset: UtcOffset,
+    /// The host (`host[:port]`) by whose time `doctor` judges the machine's clock.
+    pub time_server: Option<String>,
     /// The hospitals served.
     pub hospitals: Vec<Hospital>,
     /// HIS, PACS, LIS, workstations.
@@ -81,6 +85,10 @@ pub struct Config {
     pub views: Vec<ViewOptions>,
     /// What doctors see.
     pub workstation: workstation::Options,
+    /// Where backups go, for whom, and which of them stay.
+    pub backup: BackupOptions,
+    /// Every path that a key of the file names: folders, secrets, certificates.
+    pub paths: Vec<PathBuf>,
 }
 
 /// Where a listener comes from.
@@ -123,7 +131,8 @@ impl Config {
             .parse()
             .map_err(|error: toml::de::Error| ConfigFault(vec![format!("{name}: {error}")]))?;
         let mistakes = Mistakes::new(name, text);
-        let config = Config::take(Section::root(table, &mistakes));
+        let mut config = Config::take(Section::root(table, &mistakes));
+        config.paths = mistakes.paths();
         match mistakes.into_list() {
             list if list.is_empty() => Ok(config),
             list => Err(ConfigFault(list)),
@@ -168,10 +177,12 @@ impl Config {
         let (shrink_percent_max, dictionary_sources) = dictionaries::take(&mut root, &hospitals);
         let (databases, views) = views::take(&mut root);
         let workstation = take_workstation(root.section("workstation"));
+        let backup = backup::take(root.section("backup"));
         let config = Config {
             cache: root.path("cache").unwrap_or_else(|| data.join("cache")),
             data,
             offset,
+            time_server: take_time_server(&mut root),
             hospitals,
             hospital_zone,
             cloud_zone,
@@ -192,6 +203,8 @@ impl Config {
             databases,
             views,
             workstation,
+            backup,
+            paths: Vec::new(),
         };
         root.end();
         config
@@ -218,6 +231,22 @@ fn take_sources(root: &mut Section<'_>, callers: &[Caller]) -> Vec<SourceOptions
 fn take_offset(root: &mut Section<'_>) -> UtcOffset {
     let minutes = root.number("utc_offset_minutes", -1_500, 1_500).unwrap_or(480);
     UtcOffset::from_minutes(minutes as i32).unwrap_or_else(UtcOffset::china)
+}
+
+/// A host, or a host with a port; an IPv6 address with a port stands in brackets.
+fn take_time_server(root: &mut Section<'_>) -> Option<String> {
+    let text = root.text("time_server")?;
+    let is_host = |host: &str| !host.is_empty() && !host.contains([' ', '/', '@']);
+    let is_whole = match text.rsplit_once(':') {
+        Some((host, port)) if !host.contains(':') || host.ends_with(']') => {
+            is_host(host) && port.parse::<u16>().is_ok_and(|port| port != 0)
+        }
+        _ => is_host(&text),
+    };
+    if !is_whole {
+        root.mistake("time_server", "expected a host, or a host with a port: ntp.hospital.cn:123");
+    }
+    is_whole.then_some(text)
 }
 
 fn take_zones(mut zones: Section<'_>) -> [Zone; 3] {

@@ -1,10 +1,11 @@
 //! The console zone: health, metrics, how doctors used what was made elsewhere, and which
-//! departments theirs are.
+//! departments theirs are; and whether this machine and its peers are in order.
 //!
 //! `GET /health` answers 200 with what holds and 503 with what does not. The clouds are no part of
-//! it: their absence is what Forepost is for.
+//! it: their absence is what Forepost is for, and `doctor` in the answer only tells of it.
 
 mod departments;
+mod doctor;
 
 use std::sync::Arc;
 
@@ -22,6 +23,7 @@ use crate::http::{escaped, guarded};
 use crate::ledger::{Ledger, LedgerError, NoticeFigures};
 use crate::model::{DeliveryState, Department, Time, UtcOffset};
 use departments::Mappings;
+pub use doctor::{Board, Report};
 
 /// What the console reads.
 pub struct Console {
@@ -35,6 +37,8 @@ pub struct Console {
     pub offset: UtcOffset,
     /// The machine's clock.
     pub clock: fn() -> Time,
+    /// What the doctor of the machine found last.
+    pub doctor: Arc<Board>,
 }
 
 /// The zone's answers.
@@ -46,6 +50,8 @@ pub fn router(console: Arc<Console>) -> Router {
         .route("/use.csv", get(usage_table))
         .route("/use/department/map", post(departments::map))
         .route("/use/department/unmap", post(departments::unmap))
+        .route("/doctor", get(doctor::page))
+        .route("/doctor/check", post(doctor::check))
         .with_state(console)
 }
 
@@ -157,6 +163,7 @@ async fn health(State(console): State<Arc<Console>>) -> impl IntoResponse {
         "version": env!("CARGO_PKG_VERSION"),
         "ledger": match ledger { Ok(()) => "ok".to_owned(), Err(error) => error.to_string() },
         "ledger_jobs_waiting": console.ledger.waiting(),
+        "doctor": console.doctor.last().map(|report| report.json(console.offset)),
         "cache": { "studies": stats.studies, "instances": stats.instances, "bytes": stats.bytes },
     });
     (status, [(header::CONTENT_TYPE, "application/json")], body.to_string())
@@ -194,7 +201,17 @@ fn delivery_gauges(ledger: &Ledger) -> Result<(), LedgerError> {
     Ok(())
 }
 
+/// A verb makes backups, beside the service; the ledger remembers them.
+fn backup_gauges(ledger: &Ledger) -> Result<(), LedgerError> {
+    let (last, failures) = ledger.backup_figures()?;
+    let age = last.map_or(f64::INFINITY, |at| clock::now().since_ms(at) as f64 / 1000.0);
+    metrics::gauge!("backup_age_seconds").set(age);
+    metrics::counter!("backup_failures_total").absolute(failures);
+    Ok(())
+}
+
 fn gauges(console: &Console) -> Result<(), LedgerError> {
+    backup_gauges(&console.ledger)?;
     let stats = console.cache.stats();
     metrics::gauge!("cache_studies").set(stats.studies as f64);
     metrics::gauge!("cache_instances").set(stats.instances as f64);
@@ -208,6 +225,7 @@ fn gauges(console: &Console) -> Result<(), LedgerError> {
     for (state, fetches) in console.ledger.fetch_counts()? {
         metrics::gauge!("fetches_by_state", "state" => state).set(fetches as f64);
     }
+    console.doctor.gauges((console.clock)());
     dictionary_gauges(console)?;
     view_gauges(console)
 }

@@ -342,6 +342,11 @@ impl Lane {
     }
 }
 
+/// Whether a person must ask what became of a delivery of this interface that may have been sent.
+pub fn parks_in_doubt(interface: &str) -> bool {
+    ambiguous(interface) != Ambiguous::Resend
+}
+
 fn ambiguous(interface: &str) -> Ambiguous {
     // An interface that this version no longer knows is left to a person.
     catalog::find(interface).map_or(Ambiguous::Park, |one| one.delivery.ambiguous)

@@ -16,19 +16,18 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use sd_notify::NotifyState;
+use secrecy::SecretString;
 
-use crate::ledger::{Ledger, LedgerError, Tally};
+use crate::ledger::{self, KeyFault, Ledger, LedgerError, Tally};
 use crate::limits::STATUS_EVERY_MS;
 use crate::model::{DeliveryState, Time};
+use crate::seal::Keys;
 
 /// The name of the credential with the ledger's keys.
 const KEYS_CREDENTIAL: &str = "forepost-ledger.keys";
 
 /// Where systemd looks for encrypted credentials (systemd.exec(5), `LoadCredentialEncrypted=`).
 const CREDENTIAL_STORE: &str = "/etc/credstore.encrypted";
-
-/// Set by the unit: where the service that reads hospitals' databases listens.
-const READER_VARIABLE: &str = "FOREPOST_VIEWS_READER";
 
 /// Listening sockets that systemd opened, by their `FileDescriptorName=`.
 #[derive(Default)]
@@ -160,11 +159,6 @@ fn status(tallies: &[Tally], now: Time) -> String {
     line
 }
 
-/// Where a service of its own reads hospitals' databases, when the unit says so.
-pub fn views_reader() -> Option<PathBuf> {
-    std::env::var_os(READER_VARIABLE).map(PathBuf::from)
-}
-
 /// Why a credential cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum CredentialFault {
@@ -176,6 +170,9 @@ pub enum CredentialFault {
         /// What the system says.
         source: std::io::Error,
     },
+    /// The file of the keys, or what the credential holds.
+    #[error(transparent)]
+    Keys(#[from] KeyFault),
     /// The program that opens and closes it.
     #[error("systemd-creds {what} {path}: {words}")]
     Program {
@@ -188,9 +185,33 @@ pub enum CredentialFault {
     },
 }
 
+/// The keys that seal the ledger of `data`: in their file, else in the credential to which
+/// `forepost keys seal` moved them; `make`: made, where there are neither.
+pub fn ledger_keys(data: &Path, make: bool) -> Result<Keys, CredentialFault> {
+    let folder = data.join("keys");
+    if !ledger::has_keys(&folder)
+        && let Some((text, place)) = sealed_keys(!make)?
+    {
+        return Ok(ledger::read_keys(&text, &place)?);
+    }
+    Ok(ledger::load_or_make_keys(&folder, make)?)
+}
+
+/// The same as text, for a backup.
+pub fn ledger_keys_text(data: &Path) -> Result<SecretString, CredentialFault> {
+    let folder = data.join("keys");
+    if !ledger::has_keys(&folder)
+        && let Some((text, place)) = sealed_keys(true)?
+    {
+        ledger::read_keys(&text, &place)?;
+        return Ok(SecretString::from(text));
+    }
+    Ok(ledger::keys_text(&folder)?)
+}
+
 /// The ledger's keys where they are a credential, with the name of the place: of this service; or,
 /// with `of_machine`, the machine's own, which root opens. `None`: there is none.
-pub fn sealed_keys(of_machine: bool) -> Result<Option<(String, String)>, CredentialFault> {
+fn sealed_keys(of_machine: bool) -> Result<Option<(String, String)>, CredentialFault> {
     if let Some(folder) = std::env::var_os("CREDENTIALS_DIRECTORY") {
         let path = Path::new(&folder).join(KEYS_CREDENTIAL);
         if path.exists() {

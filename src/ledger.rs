@@ -14,6 +14,7 @@
 //! `sm2_keys.rs`.
 
 mod audit;
+mod backup;
 mod counts;
 mod deliveries;
 mod departments;
@@ -21,6 +22,7 @@ mod dictionaries;
 mod evictions;
 mod evidence;
 mod fetches;
+mod inspection;
 mod keys;
 mod links;
 mod mappings;
@@ -49,6 +51,10 @@ use crate::limits::LEDGER_READERS_MAX;
 use crate::seal::{Keys, SealFault};
 
 pub use audit::{Access, AccessKind, Deed, Deeds};
+pub use backup::{
+    Accounts, BackupNoted, EvidenceEnd, Facts, Lacking, RestoreFault, Restored, Snapshot, lacking,
+    verify_restored,
+};
 pub use deliveries::{
     AttemptShown, Attempted, ClaimedDelivery, CutOff, Decided, Decision, DeliveryShown, Enqueued,
     OnTime, Tally,
@@ -58,7 +64,11 @@ pub use dictionaries::{CopyShown, DictionaryShown, NewCopy};
 pub use evictions::Footing;
 pub use evidence::{Chain, Evidence};
 pub use fetches::{ClaimedFetch, FetchEnd, Judged, Want};
-pub use keys::{KeyFault, has as has_keys, load_or_make as load_or_make_keys, read as read_keys};
+pub use inspection::FileCheck;
+pub use keys::{
+    KeyFault, has as has_keys, load_or_make as load_or_make_keys, read as read_keys,
+    text as keys_text,
+};
 pub use links::{LinkFault, Linked};
 pub use mappings::{MappingShown, StandardCode};
 pub use notices::{NewNotice, Notice, NoticeFigures, Reason};
@@ -108,13 +118,25 @@ pub enum LedgerError {
         /// This program's version.
         ours: i64,
     },
-    /// Another version's tables; a verb that writes must be of the service's own version.
-    #[error("ledger is of version {found}, this program writes version {ours}")]
+    /// An older version's tables, of a service that still runs: a verb changes none.
+    #[error(
+        "ledger is of version {found}, this program writes version {ours}: restart the service \
+         first, which brings the ledger to it"
+    )]
     Other {
         /// The version found.
         found: i64,
         /// This program's version.
         ours: i64,
+    },
+    /// An older state of it is read all the time.
+    #[error(
+        "ledger: for {tries} tries another process was reading an older state of it; end the verb \
+         that reads for so long, or try again later"
+    )]
+    Read {
+        /// How often it was tried.
+        tries: u32,
     },
     /// A sealed value did not open.
     #[error("ledger: {0}")]

@@ -44,4 +44,5 @@ pub mod workstation;
 // Floor 5, roof.
 pub mod app;
 pub mod config;
+pub mod doctor;
 pub mod verbs;

@@ -57,6 +57,37 @@ pub const LEDGER_READERS_MAX: usize = 8;
 /// Pages in the ledger's write-ahead log after which a checkpoint is due: 16 MB of 4 KB pages.
 pub const LEDGER_CHECKPOINT_PAGES: i64 = 4_096;
 
+/// Bytes to which the write-ahead log's file is cut back when it begins anew: four checkpoints'
+/// worth, more than it takes under load. Only a reader that stays makes it longer, for as long.
+pub const LEDGER_LOG_BYTES: i64 = 4 * LEDGER_CHECKPOINT_PAGES * 4_096;
+
+/// Milliseconds for which a checkpoint that insists waits for readers to end, while the writer waits
+/// for it: as long as the page of a list takes.
+pub const LEDGER_INSIST_MS: u64 = 100;
+
+/// Backups that the ledger remembers: a quarter's.
+pub const BACKUPS_REMEMBERED: i64 = 100;
+
+/// Tries to find a moment at which nobody reads an older state of the ledger, and milliseconds
+/// between two of them: together longer than any list takes.
+pub const SNAPSHOT_TRIES_MAX: u32 = 100;
+/// See [`SNAPSHOT_TRIES_MAX`].
+pub const SNAPSHOT_PAUSE_MS: u64 = 200;
+
+/// Bytes a second that a backup takes from the disk. 1 GB takes 25 s, and a disk that gives
+/// 150 MB/s keeps three quarters for who is acknowledged.
+pub const BACKUP_BYTES_PER_SECOND: u64 = 40_000_000;
+
+/// Bytes of a backup after which they are synced. All at once at the end, they would hold up the
+/// ledger's own sync on the same disk for as long as they take.
+pub const BACKUP_SYNC_BYTES: u64 = 4 << 20;
+
+/// Bytes of one file that the configuration names: a certificate with its chain has 10 KB.
+pub const NAMED_FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// Files that the configuration names: every caller, source and destination with a handful.
+pub const NAMED_FILES_MAX: usize = 1_000;
+
 /// Bytes kept aside for repair when the disk is full: the ledger's largest batch, many times.
 pub const LEDGER_RESERVE_BYTES: u64 = 16 * 1024 * 1024;
 
@@ -145,6 +176,9 @@ pub const RETRY_MS_MAX: i64 = 300_000;
 /// Milliseconds between two looks of a plan at what was pushed for it. What comes wakes the plan;
 /// the look is for what was missed, and ten thousand plans of it are three a second.
 pub const PUSH_LOOK_AGAIN_MS: i64 = 3_600_000;
+
+/// Milliseconds for which it stays known what a plan that ended had awaited.
+pub const AWAITED_KEEP_MS: i64 = 86_400_000;
 
 /// Milliseconds for which a search that is settled looks once more for what was pushed while it
 /// went on: many times as long as one takes.
@@ -346,6 +380,11 @@ pub const SCRUB_REST_MS: u64 = 86_400_000;
 
 /// Milliseconds between two looks at what readers found damaged, while nothing else is verified.
 pub const SUSPECTS_LOOK_MS: u64 = 1_000;
+
+/// Days before a certificate or a token ends from which it is alarmed, and alarmed again: an order
+/// at a provincial authority takes two to three weeks, one made good by hand the last week, and
+/// the day after the last is too late.
+pub const EXPIRY_DAYS: [u32; 3] = [30, 7, 1];
 
 /// Plans without a readable identifier that are read at once when a key has come.
 pub const TAKE_UP_PAGE: usize = 256;

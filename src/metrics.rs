@@ -26,6 +26,8 @@ pub const ALL: &[(&str, Kind, &str)] = &[
     ("ledger_commit_jobs", Kind::Histogram, "jobs that shared one commit"),
     ("ledger_commits_failed_total", Kind::Counter, "commits that did not reach the disk"),
     ("ledger_jobs_waiting", Kind::Gauge, "jobs that wait for the ledger's writer"),
+    ("backup_age_seconds", Kind::Gauge, "seconds since the last backup was made; +Inf: never"),
+    ("backup_failures_total", Kind::Counter, "backups that failed"),
     ("registrations_kept", Kind::Gauge, "registrations kept"),
     ("plans_by_state", Kind::Gauge, "plans by state"),
     ("fetches_by_state", Kind::Gauge, "fetches by state"),
@@ -79,6 +81,11 @@ pub const ALL: &[(&str, Kind, &str)] = &[
     ("cache_evicted_studies_total", Kind::Counter, "studies that left the cache to make room"),
     ("cache_evicted_bytes_total", Kind::Counter, "bytes of their objects"),
     ("cache_verified_bytes_total", Kind::Counter, "bytes read again to find damage"),
+    ("doctor_findings", Kind::Gauge, "findings of the last look at machine and peers, by state"),
+    ("certificate_expiry_seconds", Kind::Gauge, "seconds until a certificate ends, by subject"),
+    ("token_expiry_seconds", Kind::Gauge, "seconds until a fixed token ends, by subject"),
+    ("expiry_alarm_level", Kind::Gauge, "30, 7 or 1 days before something ends; 0 before that"),
+    ("clock_offset_seconds", Kind::Gauge, "seconds by which the clock is ahead of the time server"),
     ("cache_damaged_total", Kind::Counter, "objects found damaged and taken out"),
 ];
 

@@ -7,6 +7,7 @@
 mod delivery;
 mod dictionary;
 mod doctor;
+mod finding;
 mod identity;
 mod plan;
 mod registration;
@@ -17,6 +18,7 @@ mod time;
 pub use delivery::{AttemptEnd, DeliveryState, NewDelivery, Next, Receipt, Start};
 pub use dictionary::{CopyState, DictionaryChange, DictionaryKind, DictionaryRow, Standard};
 pub use doctor::{Doctor, NoticeKind, NoticeUse};
+pub use finding::{Finding, FindingState, Measured, Words};
 pub use identity::{IdNumber, Identifier, IdentifierKind, Person, Sex};
 pub use plan::{Cause, FetchState, Link, PlanOrder, PlanState, StudyOutcome};
 pub use registration::{Department, PatientType, Registration, VisitKey};

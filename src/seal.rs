@@ -12,6 +12,7 @@
 //! and goes under them, `rsa` for a platform's token, `sm3` and `sm4` for what is agreed on a site.
 
 pub mod aes;
+pub mod age;
 pub mod rsa;
 pub mod sm2;
 pub mod sm3;

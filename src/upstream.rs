@@ -20,6 +20,7 @@ mod options;
 mod pace;
 mod peer;
 mod platform;
+mod probe;
 mod token;
 
 pub use credentials::Credentials;
@@ -30,7 +31,8 @@ pub use limits::OBJECT_BYTES_MAX;
 pub use options::{
     ClientCertificate, DicomwebOptions, DimseOptions, Host, OptionsError, TlsOptions, Waits,
 };
-pub use platform::{DestinationOptions, Login, Platform, Seal};
+pub use platform::{DestinationOptions, Login, Platform, Probed, Seal};
+pub use probe::{Handshake, HandshakeFault, handshake, text};
 pub use token::{SignPart, Token, TokenKeeper, TokenOptions, body_code, says_unauthorized};
 
 /// The body of a source's answer, for the fuzzer.

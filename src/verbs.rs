@@ -2,6 +2,7 @@
 //! configuration or the command line is wrong (sysexits.h, EX_USAGE).
 
 pub mod audit;
+pub mod backup;
 pub mod cache;
 pub mod catalog;
 pub mod certificate;
@@ -9,13 +10,16 @@ pub mod demo;
 pub mod department;
 pub mod dicom;
 pub mod dict;
+pub mod doctor;
 pub mod export;
 pub mod keys;
 pub mod manual;
 pub mod map;
 pub mod plans;
 pub mod queue;
+pub mod restore;
 pub mod serve;
+pub mod setup;
 pub mod simulate;
 pub mod views;
 pub mod views_reader;
@@ -26,9 +30,9 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
-use crate::app;
 use crate::codec::sheet::{self, Sheet};
 use crate::config::Config;
+use crate::host;
 use crate::ledger::Ledger;
 use crate::limits::{BY_CHARACTERS_MAX, DICTIONARY_ROWS_MAX, SHEET_BYTES_MAX};
 use crate::model::Time;
@@ -51,8 +55,12 @@ struct Command {
 enum Verb {
     /// Run until SIGTERM.
     Serve(serve::ServeArguments),
+    /// Ask what the hospital's configuration needs, check each answer, and write it.
+    Setup(setup::SetupArguments),
     /// Read the configuration and name every mistake.
     Check(ConfigArgument),
+    /// Look at this machine and everybody it talks to, and say what to do.
+    Doctor(doctor::DoctorArguments),
     /// Show the whole chain with made-up patients; needs nothing.
     Demo(demo::DemoArguments),
     /// What is planned for registered patients.
@@ -67,6 +75,10 @@ enum Verb {
     /// Who looked at what and decided what.
     #[command(subcommand)]
     Audit(audit::AuditVerb),
+    /// Configuration, keys and ledger into one file that only the hospital opens.
+    Backup(backup::BackupArguments),
+    /// Bring a backup onto this machine; the service must be stopped.
+    Restore(restore::RestoreArguments),
     /// The studies that are kept here.
     #[command(subcommand)]
     Cache(cache::CacheVerb),
@@ -155,6 +167,7 @@ pub fn run() -> u8 {
     };
     match command.verb {
         Verb::Serve(arguments) => serve::run(&arguments),
+        Verb::Setup(arguments) => setup::run(&arguments),
         Verb::Check(argument) => match argument.read() {
             Ok(_) => {
                 println!("{} is in order", argument.config.display());
@@ -162,11 +175,14 @@ pub fn run() -> u8 {
             }
             Err(code) => code,
         },
+        Verb::Doctor(arguments) => doctor::run(&arguments),
         Verb::Demo(arguments) => demo::run(arguments),
         Verb::Plans(verb) => plans::run(&verb),
         Verb::Queue(verb) => queue::run(&verb),
         Verb::Export(verb) => export::run(&verb),
         Verb::Audit(verb) => audit::run(&verb),
+        Verb::Backup(arguments) => backup::run(&arguments),
+        Verb::Restore(arguments) => restore::run(&arguments),
         Verb::Dicom(verb) => dicom::run(&verb),
         Verb::Simulate(arguments) => simulate::run(&arguments),
         Verb::Cache(verb) => cache::run(&verb),
@@ -222,14 +238,14 @@ fn run_catalog(verb: &CatalogVerb) -> u8 {
 
 /// The ledger, to be read beside a running service.
 fn open_to_read(config: &Config) -> Result<Ledger, u8> {
-    let keys = app::open_keys(&config.data, false).map_err(fail)?;
+    let keys = host::ledger_keys(&config.data, false).map_err(fail)?;
     Ledger::open_to_read(&config.data.join("ledger"), keys).map_err(fail)
 }
 
 /// The ledger, for what a person decides beside a running service
 /// (docs/decisions/0003-verbs-write-beside-the-service.md).
 fn open_beside(config: &Config) -> Result<Ledger, u8> {
-    let keys = app::open_keys(&config.data, false).map_err(fail)?;
+    let keys = host::ledger_keys(&config.data, false).map_err(fail)?;
     Ledger::open_beside(&config.data.join("ledger"), keys).map_err(fail)
 }
 

@@ -42,7 +42,7 @@ use crate::model::{Time, UtcOffset};
 use poll::Poll;
 
 pub use child::ReaderPlace;
-pub use inspect::{Inspected, inspect};
+pub use inspect::{Inspected, connect, inspect, look};
 pub use limits::{INTERVAL_SECONDS, STATEMENT_SECONDS};
 pub use options::{DatabaseOptions, DateRange, Served, ViewOptions, addresses};
 pub use schedule::Window;
@@ -126,9 +126,16 @@ pub struct Parts {
     pub reader: ReaderPlace,
 }
 
-/// A child of this program, also after its file was replaced by an update.
-pub fn own_child() -> ReaderPlace {
-    ReaderPlace::Program(PathBuf::from("/proc/self/exe"))
+/// Set by the service's unit: the socket of the service that reads.
+const READER_VARIABLE: &str = "FOREPOST_VIEWS_READER";
+
+/// Where this process has its readers: where its unit says, else each is a child of this program,
+/// also after its file was replaced by an update.
+pub fn reader_place() -> ReaderPlace {
+    match std::env::var_os(READER_VARIABLE) {
+        Some(socket) => ReaderPlace::Socket(PathBuf::from(socket)),
+        None => ReaderPlace::Program(PathBuf::from("/proc/self/exe")),
+    }
 }
 
 /// Polls every view until told to stop: one task a database, one connection at a time.

@@ -11,6 +11,8 @@ mod support;
 
 #[path = "appliance/audit.rs"]
 mod audit;
+#[path = "appliance/backup.rs"]
+mod backup;
 #[path = "appliance/campaign.rs"]
 mod campaign;
 #[path = "appliance/chain.rs"]
@@ -27,6 +29,8 @@ mod demo;
 mod dictionaries;
 #[path = "appliance/dimse.rs"]
 mod dimse;
+#[path = "appliance/doctor.rs"]
+mod doctor;
 #[path = "appliance/doors.rs"]
 mod doors;
 #[path = "appliance/every_way.rs"]
@@ -69,6 +73,8 @@ mod screens;
 mod simulate;
 #[path = "appliance/stow.rs"]
 mod stow;
+#[path = "appliance/upgrading.rs"]
+mod upgrading;
 #[path = "appliance/views.rs"]
 mod views;
 #[path = "appliance/workstation.rs"]

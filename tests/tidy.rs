@@ -39,7 +39,7 @@ const FLOORS: [&[&str]; 6] = [
         "storage",
     ],
     &["http", "dicom", "dicomweb", "upstream", "views", "console", "workstation", "host"],
-    &["main", "app", "config", "verbs"],
+    &["main", "app", "config", "doctor", "verbs"],
 ];
 
 /// Who may name a neighbour of the same floor, and which.
@@ -61,8 +61,9 @@ const SIDEWAYS: &[(&[&str], &[&str])] = &[
     // The roof is one place: the process starts a verb, a verb wires the application, and all
     // read the configuration.
     (&["main"], &["app", "config", "verbs"]),
-    (&["verbs"], &["app", "config"]),
-    (&["app"], &["config"]),
+    (&["verbs"], &["app", "config", "doctor"]),
+    (&["app"], &["config", "doctor"]),
+    (&["doctor"], &["config"]),
     // The ground in its own order: numbers, then faults and secrets, then nouns, then the clock,
     // which returns a noun.
     (&["clock", "breaker", "secret", "fault", "model", "metrics"], &["limits"]),

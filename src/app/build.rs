@@ -11,11 +11,11 @@ use tokio_util::sync::CancellationToken;
 use super::{Lasting, StartError, sm2_folder};
 use crate::clock;
 use crate::config::{Config, Deliveries, Listen, SourceOptions, Zone};
-use crate::console::{self, Console};
+use crate::console::{self, Board, Console};
 use crate::delivery::{Delivery, Destination, Outlets};
 use crate::dicomweb;
 use crate::dictionary::{self, Dictionary};
-use crate::host;
+use crate::doctor::{Daily, Subjects};
 use crate::http::{self, Callers, CloudDoor, HospitalDoor, Service};
 use crate::intake::{Intake, Opener};
 use crate::ledger::Ledger;
@@ -28,7 +28,7 @@ use crate::prefetch::{self, Policy, Prefetch, Source};
 use crate::settlement::Settlements;
 use crate::storage::{self, PushSource, Storage};
 use crate::upstream::{DicomwebSource, DictionaryOptions, DictionarySource, DimseSource, Platform};
-use crate::views::{self, Dictionaries, ReaderPlace, Registrations, Served, Settled, Taker};
+use crate::views::{self, Dictionaries, Registrations, Served, Settled, Taker};
 use crate::workstation::{self, Workstations};
 
 /// The configured sources.
@@ -83,8 +83,9 @@ pub(super) fn lasting(
     });
     storage.set_push_sources(push_sources(config));
     let delivery = Delivery::new(ledger.clone(), outlets, clock::reading, boot);
-    let stop = CancellationToken::new();
-    Ok(Lasting { ledger, cache, prefetch, delivery, storage, recorder, stop })
+    let (board, stop) = (Arc::new(Board::default()), CancellationToken::new());
+    let doctor = Daily::new(Subjects::of(config), Arc::clone(&board), clock::now);
+    Ok(Lasting { ledger, cache, prefetch, delivery, storage, recorder, board, doctor, stop })
 }
 
 /// The names of the sources that push.
@@ -255,6 +256,7 @@ pub(super) fn wire(
         recorder: lasting.recorder.clone(),
         offset: config.offset,
         clock: clock::now,
+        doctor: Arc::clone(&lasting.board),
     }));
     let polled = Polled { views, dictionary: taking.dictionary, dictionary_sources };
     Ok(Wired { routers: [hospital, cloud, console], polled })
@@ -357,6 +359,6 @@ fn view_parts(
         overlay: config.overlay.clone(),
         offset: config.offset,
         clock: clock::now,
-        reader: host::views_reader().map_or_else(views::own_child, ReaderPlace::Socket),
+        reader: views::reader_place(),
     })
 }

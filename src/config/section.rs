@@ -19,11 +19,18 @@ pub(super) struct Mistakes {
     text: String,
     /// Full keys with what is wrong.
     list: RefCell<Vec<(String, String)>>,
+    paths: RefCell<Vec<PathBuf>>,
 }
 
 impl Mistakes {
     pub fn new(file: &str, text: &str) -> Mistakes {
-        Mistakes { file: file.to_owned(), text: text.to_owned(), list: RefCell::default() }
+        let (list, paths) = Default::default();
+        Mistakes { file: file.to_owned(), text: text.to_owned(), list, paths }
+    }
+
+    /// Every path that a key gave, in the order of reading.
+    pub fn paths(&self) -> Vec<PathBuf> {
+        self.paths.borrow().clone()
     }
 
     /// `file:line: key: words` each; of a key that is missing, the line of its table.
@@ -107,7 +114,9 @@ impl<'a> Section<'a> {
     }
 
     pub fn path(&mut self, key: &str) -> Option<PathBuf> {
-        self.text(key).map(PathBuf::from)
+        let path = self.text(key).map(PathBuf::from)?;
+        self.mistakes.paths.borrow_mut().push(path.clone());
+        Some(path)
     }
 
     pub fn flag(&mut self, key: &str) -> Option<bool> {
@@ -137,6 +146,7 @@ impl<'a> Section<'a> {
     pub fn files(&mut self, key: &str) -> String {
         let mut all = String::new();
         for path in self.texts(key).unwrap_or_default() {
+            self.mistakes.paths.borrow_mut().push(PathBuf::from(&path));
             match std::fs::read_to_string(&path) {
                 Ok(text) => all.push_str(&text),
                 Err(error) => self.mistake(key, &format!("{path}: {error}")),

@@ -164,7 +164,7 @@ async fn said(parts: &Parts, body: Body) -> Result<Said, Response<Body>> {
 }
 
 /// Whether the page was opened by an address: a name may lead here that somebody else gave.
-fn by_address(parts: &Parts) -> bool {
+pub(super) fn by_address(parts: &Parts) -> bool {
     let named = host(parts).and_then(|text| text.parse::<Authority>().ok());
     named.is_some_and(|named| {
         let host = named.host().trim_start_matches('[').trim_end_matches(']');

@@ -6,7 +6,7 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::fetches::{WANTED_BY, refresh_choosers};
-use super::{Ledger, LedgerError, audit};
+use super::{Ledger, LedgerError, audit, pushed};
 use crate::model::Time;
 
 /// When a study was last opened is asked of every study that could leave.
@@ -83,6 +83,7 @@ impl Ledger {
                              < ?1 - CASE r.patient_type WHEN '2' THEN ?3 ELSE ?2 END)",
                 )?
                 .execute(params![now.0, visit_ms, stay_ms])?;
+            pushed::forget_awaited(writing.connection, now)?;
             Ok(ended)
         })
         .await

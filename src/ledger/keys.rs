@@ -8,6 +8,8 @@ use std::io::Write;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
+use secrecy::SecretString;
+
 use super::{make_private_folder, sync_folder};
 use crate::seal::{KEY_BYTES, Keys};
 
@@ -52,6 +54,18 @@ pub enum KeyFault {
 /// first start. With a ledger already there, lost keys are a fault and are never replaced: new
 /// ones would make every stored registration unreadable for good.
 pub fn load_or_make(folder: &Path, make: bool) -> Result<Keys, KeyFault> {
+    let (text, shown) = read_text(folder, make)?;
+    read(&text, &shown)
+}
+
+/// The key file's own text, for a backup.
+pub fn text(folder: &Path) -> Result<SecretString, KeyFault> {
+    let (text, shown) = read_text(folder, false)?;
+    read(&text, &shown).map(|_| SecretString::from(text))
+}
+
+/// The text, and where it stands.
+fn read_text(folder: &Path, make: bool) -> Result<(String, String), KeyFault> {
     let path = folder.join("ledger.keys");
     let shown = path.display().to_string();
     let fault = |source| KeyFault::File { path: shown.clone(), source };
@@ -63,7 +77,7 @@ pub fn load_or_make(folder: &Path, make: bool) -> Result<Keys, KeyFault> {
         return Err(KeyFault::Open { path: shown, mode: file.mode() & 0o777 });
     }
     let text = std::fs::read_to_string(&path).map_err(fault)?;
-    read(&text, &shown)
+    Ok((text, shown))
 }
 
 /// Written beside, synced, renamed, folder synced: a crash leaves either no keys or all of them,

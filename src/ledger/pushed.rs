@@ -11,7 +11,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::plans::{ids, refresh};
 use super::writer::Writing;
 use super::{Ledger, LedgerError};
-use crate::limits::{PUSH_RECENT_MS, RETRY_MS_MIN};
+use crate::limits::{AWAITED_KEEP_MS, NOTICES_PRUNED_MAX, PUSH_RECENT_MS, RETRY_MS_MIN};
 use crate::model::{Identifier, IdentifierKind, Time};
 use crate::seal::{Keys, Lookup};
 
@@ -277,6 +277,20 @@ pub(super) fn write_awaited(
         insert.execute(params![one.source, hash(writing.keys, one), registration])?;
     }
     Ok(())
+}
+
+/// Plans that ended await nothing more; a registration that comes again says anew what it awaits. A
+/// day later, so that a plan that ends is still told by what it awaited.
+pub(super) fn forget_awaited(connection: &Connection, now: Time) -> Result<usize, LedgerError> {
+    let forgotten = connection
+        .prepare_cached(
+            "DELETE FROM awaited WHERE registration IN (SELECT a.registration FROM awaited a
+               JOIN plan p ON p.registration = a.registration
+               WHERE p.state IN ('over', 'cancelled', 'not ready') AND p.updated_at < ?1
+               LIMIT ?2)",
+        )?
+        .execute(params![now.0 - AWAITED_KEEP_MS, NOTICES_PRUNED_MAX as i64])?;
+    Ok(forgotten)
 }
 
 /// A study may have come while its source was being asked: then the source is asked again soon.

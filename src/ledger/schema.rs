@@ -1,12 +1,15 @@
 //! The ledger's tables and how older ones become these.
 //!
 //! Migrations only expand: tables and columns are added; what is no longer used goes a release
-//! later. `meta.oldest_reader` tells an older program whether it may still read.
+//! later. So the program of the last release runs on a ledger that this one has written
+//! (docs/UPGRADING/). `meta.oldest_reader` tells an older program whether it may still read. A test
+//! reads every step and refuses what is none of the few statements that an older program does not
+//! notice.
 
 use rusqlite::Connection;
 
 use super::LedgerError;
-use crate::limits::LEDGER_TURN_WAIT_MS;
+use crate::limits::{LEDGER_LOG_BYTES, LEDGER_TURN_WAIT_MS};
 use crate::model::Time;
 
 /// One step a version; the version of a ledger is the number of steps it has taken.
@@ -29,7 +32,11 @@ const MIGRATIONS: &[&[&str]] = &[
     &[super::plans::IN_CHINESE, super::links::TABLES],
     &[super::departments::MIGRATION, super::audit::DETAIL],
     &[super::readers::MIGRATION],
+    &[super::backup::TABLES],
 ];
+
+/// The version that this program writes.
+pub(super) const NEWEST: i64 = MIGRATIONS.len() as i64;
 
 /// The oldest version whose programs read what this one writes.
 const OLDEST_READER: i64 = 1;
@@ -149,6 +156,7 @@ pub(super) fn prepare(connection: &Connection) -> Result<(), LedgerError> {
     connection.pragma_update(None, "cache_size", -16_384)?;
     connection.pragma_update(None, "mmap_size", MAPPED_BYTES)?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
+    connection.pragma_update(None, "journal_size_limit", LEDGER_LOG_BYTES)?;
     connection.set_prepared_statement_cache_capacity(128);
     Ok(())
 }
@@ -166,12 +174,17 @@ pub(super) fn syncs(
 }
 
 pub(super) fn migrate(connection: &mut Connection) -> Result<(), LedgerError> {
+    migrate_to(connection, MIGRATIONS.len())
+}
+
+fn migrate_to(connection: &mut Connection, steps: usize) -> Result<(), LedgerError> {
     connection.execute_batch(
         "CREATE TABLE IF NOT EXISTS meta(key TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT",
     )?;
     check_readable(connection)?;
     let taken = meta(connection, "version")?.unwrap_or(0);
-    for (step, tables) in MIGRATIONS.iter().enumerate().skip(taken.max(0) as usize) {
+    let open = MIGRATIONS.iter().enumerate().take(steps).skip(taken.max(0) as usize);
+    for (step, tables) in open {
         let transaction = connection.transaction()?;
         for sql in *tables {
             transaction.execute_batch(sql)?;
@@ -194,23 +207,40 @@ pub(super) fn check_readable(connection: &Connection) -> Result<(), LedgerError>
     Ok(())
 }
 
-/// Whether the tables are exactly this program's, so that a verb may write beside a service.
+/// Whether a verb may write beside a service: the tables have all that this program knows, and
+/// what a newer one has added it need not know.
 pub(super) fn check_same(connection: &Connection) -> Result<(), LedgerError> {
     check_readable(connection)?;
     let ours = MIGRATIONS.len() as i64;
     let found = meta(connection, "version")?.unwrap_or(0);
-    if found == ours { Ok(()) } else { Err(LedgerError::Other { found, ours }) }
+    if found >= ours { Ok(()) } else { Err(LedgerError::Other { found, ours }) }
+}
+
+/// The version of its tables, and the oldest that may read them.
+pub(super) fn versions(connection: &Connection) -> Result<(i64, i64), LedgerError> {
+    let number = |key| Ok::<_, LedgerError>(meta(connection, key)?.unwrap_or(0));
+    Ok((number("version")?, number("oldest_reader")?))
 }
 
 /// A write that changes nothing anybody reads, for the health probe.
 pub(super) fn touch(connection: &Connection) -> Result<(), LedgerError> {
+    count(connection, "probe")
+}
+
+/// One more of what `meta` counts under that key.
+pub(super) fn count(connection: &Connection, key: &str) -> Result<(), LedgerError> {
     connection
         .prepare_cached(
-            "INSERT INTO meta(key, value) VALUES('probe', 1)
+            "INSERT INTO meta(key, value) VALUES(?1, 1)
              ON CONFLICT(key) DO UPDATE SET value = value + 1",
         )?
-        .execute([])?;
+        .execute([key])?;
     Ok(())
+}
+
+/// Of the tables as they are; 0 where there are none.
+pub(super) fn version(connection: &Connection) -> Result<i64, LedgerError> {
+    Ok(meta(connection, "version")?.unwrap_or(0))
 }
 
 /// The last moment of the two tables that only grow.
@@ -224,7 +254,7 @@ pub(super) fn last_moment(connection: &Connection) -> Result<Option<Time>, Ledge
     Ok(last.map(Time))
 }
 
-fn meta(connection: &Connection, key: &str) -> Result<Option<i64>, LedgerError> {
+pub(super) fn meta(connection: &Connection, key: &str) -> Result<Option<i64>, LedgerError> {
     use rusqlite::OptionalExtension;
     let value = connection
         .query_row("SELECT value FROM meta WHERE key = ?1", [key], |row| row.get(0))
@@ -239,6 +269,18 @@ fn set_meta(connection: &Connection, key: &str, value: i64) -> Result<(), Ledger
         rusqlite::params![key, value],
     )?;
     Ok(())
+}
+
+/// The version of this program's tables.
+#[cfg(test)]
+pub(super) fn newest() -> i64 {
+    MIGRATIONS.len() as i64
+}
+
+/// Makes the tables of that version in an empty database, as its program would have.
+#[cfg(test)]
+pub(super) fn as_version(connection: &mut Connection, version: i64) {
+    migrate_to(connection, version as usize).expect("the steps can be taken");
 }
 
 /// Makes the tables of version one in an empty database.
@@ -273,6 +315,121 @@ mod tests {
         connection
             .execute_batch("SELECT * FROM dictionary; SELECT * FROM mapping; SELECT * FROM ordered")
             .unwrap();
+    }
+
+    /// What no rule lets through and was looked at one by one.
+    const LOOKED_AT: [(&str, &str); 8] = [
+        // No program ever named this index; without it a claim reads `fetch_due`.
+        ("DROP INDEX fetch_next", "an index that no statement names"),
+        ("DROP INDEX settlement_key", "an index that no statement names"),
+        // Of columns that the same step adds, which an older program does not know.
+        ("UPDATE fetch SET source =", "fills a new column"),
+        ("UPDATE considered SET contradicted = 1", "fills a new column"),
+        // They count into a table of their own step and refuse nothing.
+        ("CREATE TRIGGER registration_", "counts"),
+        ("CREATE TRIGGER plan_", "counts"),
+        ("CREATE TRIGGER fetch_", "counts"),
+        ("CREATE TRIGGER delivery_", "counts"),
+    ];
+
+    /// The statements of a step, each in one line and without its remarks.
+    fn statements(sql: &str) -> Vec<String> {
+        let mut all = Vec::new();
+        let mut open = String::new();
+        for line in sql.lines() {
+            let line = line.split("--").next().unwrap_or_default().trim();
+            open.push_str(line);
+            open.push(' ');
+            let in_trigger = open.contains("CREATE TRIGGER") && !line.ends_with("END;");
+            if line.ends_with(';') && !in_trigger {
+                all.push(open.split_whitespace().collect::<Vec<_>>().join(" "));
+                open.clear();
+            }
+        }
+        assert_eq!(open.trim(), "", "a step ends with a semicolon");
+        all
+    }
+
+    /// Why an older program might notice this statement; `made` are the tables of its own step.
+    fn noticed(statement: &str, made: &[String]) -> Option<String> {
+        let words: Vec<&str> = statement.split([' ', '(', ')', ',', ';']).collect();
+        let is_new = |table: &str| made.iter().any(|one| one == table);
+        let upper = statement.to_uppercase();
+        match words.as_slice() {
+            ["CREATE", "TABLE", ..] => None,
+            ["CREATE", "INDEX", ..] => None,
+            ["CREATE", "UNIQUE", "INDEX", _, "ON", table, ..] if is_new(table) => None,
+            ["CREATE", "UNIQUE", ..] => Some("would refuse what it writes".into()),
+            ["INSERT", "INTO", table, ..] if is_new(table) => None,
+            ["ALTER", "TABLE", _, "ADD", "COLUMN", ..] => {
+                let defaulted = !upper.contains("NOT NULL") || upper.contains(" DEFAULT ");
+                let bound = ["REFERENCES", "CHECK", "UNIQUE", "GENERATED", " AS "];
+                let bound = bound.into_iter().find(|word| upper.contains(word));
+                match (defaulted, bound) {
+                    (true, None) => None,
+                    (false, _) => Some("a column that it must give a value".into()),
+                    (_, Some(word)) => Some(format!("a column with {word}")),
+                }
+            }
+            _ if LOOKED_AT.iter().any(|(begin, _)| statement.starts_with(begin)) => None,
+            _ => Some("takes away or changes what is there".into()),
+        }
+    }
+
+    fn complaints(step: &[&str]) -> Vec<String> {
+        let all: Vec<String> = step.iter().flat_map(|sql| statements(sql)).collect();
+        let made: Vec<String> = all
+            .iter()
+            .filter_map(|one| one.strip_prefix("CREATE TABLE "))
+            .filter_map(|rest| rest.split(['(', ' ']).next())
+            .map(str::to_owned)
+            .collect();
+        let complain = |one: &String| noticed(one, &made).map(|why| format!("{why}: {one}"));
+        all.iter().filter_map(complain).collect()
+    }
+
+    #[test]
+    fn every_step_only_adds_what_the_program_before_it_does_not_notice() {
+        for (at, step) in MIGRATIONS.iter().enumerate() {
+            assert_eq!(complaints(step), [""; 0], "step {}", at + 1);
+            assert!(!step.iter().flat_map(|sql| statements(sql)).collect::<Vec<_>>().is_empty());
+        }
+        for bad in [
+            "DROP TABLE audit;",
+            "DROP INDEX plan_open;",
+            "ALTER TABLE audit RENAME TO deed;",
+            "ALTER TABLE audit RENAME COLUMN at TO moment;",
+            "ALTER TABLE audit DROP COLUMN study;",
+            "ALTER TABLE audit ADD COLUMN who TEXT NOT NULL;",
+            "ALTER TABLE audit ADD COLUMN plan INTEGER REFERENCES plan(registration);",
+            "CREATE UNIQUE INDEX audit_at ON audit(at);",
+            "DELETE FROM audit;",
+            "UPDATE audit SET at = 0;",
+            "INSERT INTO audit(at) VALUES(1);",
+            "CREATE TRIGGER audit_full BEFORE INSERT ON audit BEGIN\n SELECT RAISE(ABORT, 'x');\nEND;",
+            "CREATE VIEW deed AS SELECT * FROM audit;",
+            "PRAGMA user_version = 3;",
+        ] {
+            assert_eq!(complaints(&[bad]).len(), 1, "{bad}");
+        }
+        for good in [
+            "CREATE TABLE a(id INTEGER);\nCREATE UNIQUE INDEX a_id ON a(id);\nINSERT INTO a VALUES(1);",
+            "ALTER TABLE audit ADD COLUMN who TEXT;  -- remark; with a semicolon",
+            "ALTER TABLE audit ADD COLUMN who TEXT NOT NULL DEFAULT '';",
+        ] {
+            assert_eq!(complaints(&[good]), [""; 0], "{good}");
+        }
+    }
+
+    /// A step that an older program would stumble over has to say so here, and in docs/UPGRADING/.
+    #[test]
+    fn programs_of_every_version_so_far_may_read_what_is_written_now() {
+        assert_eq!(OLDEST_READER, 1);
+        let connection = Connection::open_in_memory().unwrap();
+        as_version_one(&connection);
+        let mut connection = connection;
+        migrate(&mut connection).unwrap();
+        assert_eq!(versions(&connection).unwrap(), (MIGRATIONS.len() as i64, 1));
     }
 
     #[test]

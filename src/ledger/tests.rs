@@ -1,7 +1,10 @@
+mod backup;
 mod deliveries;
 mod departments;
+mod growth;
 mod notices;
 mod readers;
+mod upgrade;
 
 use super::*;
 use crate::model::{

@@ -17,7 +17,10 @@ use tokio::sync::oneshot;
 
 use super::queue::{Queue, Turn};
 use super::{LedgerError, make_private_folder, sync_folder};
-use crate::limits::{LEDGER_CHECKPOINT_PAGES, LEDGER_RESERVE_BYTES, LEDGER_RESERVE_ROOM_BYTES};
+use crate::limits::{
+    LEDGER_CHECKPOINT_PAGES, LEDGER_INSIST_MS, LEDGER_LOG_BYTES, LEDGER_RESERVE_BYTES,
+    LEDGER_RESERVE_ROOM_BYTES,
+};
 use crate::seal::Keys;
 
 /// `SQLITE_IOERR_FSYNC` and `SQLITE_IOERR_DIR_FSYNC` (sqlite.org/rescode.html).
@@ -258,33 +261,55 @@ fn is_sync_failure(error: &rusqlite::Error) -> bool {
 
 fn open_checkpointer(file: &Path) -> Result<Connection, LedgerError> {
     let connection = Connection::open(file)?;
-    connection.busy_timeout(Duration::from_secs(5))?;
+    connection.busy_timeout(Duration::from_millis(LEDGER_INSIST_MS))?;
     connection.pragma_update(None, "wal_autocheckpoint", 0)?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     Ok(connection)
 }
 
 /// Copies the log into the database when it is long, beside the writer. When readers and writers
-/// never pause, the log cannot be started over from outside; past four times its size the
-/// checkpoint insists (RESTART) and the writer waits for it once.
+/// never pause, the log cannot be started over from outside; past [`LEDGER_LOG_BYTES`] the
+/// checkpoint insists (RESTART) and the writer waits for it once, [`LEDGER_INSIST_MS`] at most. It
+/// does not insist while somebody reads an old state, a backup or a long list: the writer would
+/// wait in vain, every time.
 fn checkpoint_until(connection: &Connection, end: &std::sync::mpsc::Receiver<()>) {
     let mut copied = 0;
+    let mut told = false;
     let folder = Path::new(connection.path().unwrap_or_default()).parent();
     let folder = folder.map(Path::to_owned).unwrap_or_default();
     while let Err(std::sync::mpsc::RecvTimeoutError::Timeout) = end.recv_timeout(CHECKPOINT_EVERY) {
         renew_reserve(&folder);
-        let pages = std::fs::metadata(wal_of(connection)).map_or(0, |m| m.len() as i64 / 4096);
-        if pages < LEDGER_CHECKPOINT_PAGES || pages == copied {
+        let bytes = std::fs::metadata(wal_of(connection)).map_or(0, |m| m.len() as i64);
+        if bytes < LEDGER_CHECKPOINT_PAGES * 4_096 || bytes == copied {
             continue;
         }
-        let mode = if pages > 4 * LEDGER_CHECKPOINT_PAGES { "RESTART" } else { "PASSIVE" };
-        let result = connection
-            .query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| row.get::<_, i64>(1));
-        match result {
-            Ok(_) => copied = pages,
-            Err(error) => log::warn!("checkpoint: {error}"),
+        let held = match checkpoint(connection, "PASSIVE") {
+            Ok(left) => left > LEDGER_CHECKPOINT_PAGES,
+            Err(error) => {
+                log::warn!("checkpoint: {error}");
+                continue;
+            }
+        };
+        copied = bytes;
+        let is_long = bytes > LEDGER_LOG_BYTES;
+        if is_long
+            && !held
+            && let Err(error) = checkpoint(connection, "RESTART")
+        {
+            log::warn!("checkpoint: {error}");
         }
+        // Once a reader, not twice a second.
+        if is_long && held && !told {
+            log::info!(bytes; "the ledger's log grows while somebody reads: a backup, a long list");
+        }
+        told = is_long && held;
     }
+}
+
+/// Copies the log; gives how many of its pages are left because somebody reads what is older.
+fn checkpoint(connection: &Connection, mode: &str) -> Result<i64, rusqlite::Error> {
+    let sql = format!("PRAGMA wal_checkpoint({mode})");
+    connection.query_row(&sql, [], |row| Ok(row.get::<_, i64>(1)? - row.get::<_, i64>(2)?))
 }
 
 /// Makes the reserve again once somebody has made room for it and far more.

@@ -38,6 +38,9 @@ use crate::model::{
 use crate::prefetch::{KnownAs, Lane, PatientKey, Source, Work};
 
 /// PS3.18 10.6.1.4: what a search answers with.
+/// A UID that was made for this question and given to no study (PS3.5 B.2).
+const NOBODYS_STUDY: &str = "2.25.233271419812049683127735909114057262111";
+
 const JSON: &str = "application/dicom+json, application/json;q=0.5";
 /// PS3.18 8.7.3.5.2: as stored, whatever the transfer syntax.
 const OBJECTS: &str = r#"multipart/related; type="application/dicom"; transfer-syntax=*"#;
@@ -108,6 +111,24 @@ impl DicomwebSource {
             Some((name, value))
         })
         .collect()
+    }
+
+    /// Asks for one study that nobody has, for `doctor`; says how many rows came all the same.
+    pub async fn probe(&self) -> Result<usize, Fault> {
+        let deadline = Instant::now() + self.search_wait;
+        let pages = Pages {
+            step: "search",
+            url: under(self.base.clone(), &["studies"]),
+            query: format!("StudyInstanceUID={NOBODYS_STUDY}"),
+            shape: "/studies?…",
+            study: None,
+            page_rows: 1,
+            pages_max: 1,
+            rows_max: 1,
+        };
+        let mut answer = self.peer.ask(pages.ask(0, deadline)).await?;
+        let page = page(&mut answer, |body| dicom_json::studies(body, &self.name)).await;
+        Ok(answer.close(page)?.received)
     }
 
     async fn search_now(

@@ -409,22 +409,27 @@ pub(super) fn client(
         .map_err(OptionsError::Client)
 }
 
-/// Trusts the public authorities and these (PEM, may be empty); shows the certificate, where there
-/// is one.
-pub(super) fn tls(
-    authorities_pem: &str,
-    certificate: Option<&ClientCertificate>,
-) -> Result<rustls::ClientConfig, OptionsError> {
+/// The public authorities and these (PEM, may be empty).
+pub(super) fn roots(authorities_pem: &str) -> Result<rustls::RootCertStore, OptionsError> {
     let mut roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     if !authorities_pem.trim().is_empty() {
         for authority in certificates(authorities_pem, "authorities")? {
             roots.add(authority)?;
         }
     }
+    Ok(roots)
+}
+
+/// Trusts the public authorities and these (PEM, may be empty); shows the certificate, where there
+/// is one.
+pub(super) fn tls(
+    authorities_pem: &str,
+    certificate: Option<&ClientCertificate>,
+) -> Result<rustls::ClientConfig, OptionsError> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots);
+        .with_root_certificates(roots(authorities_pem)?);
     let Some(certificate) = certificate else { return Ok(builder.with_no_client_auth()) };
     let chain = certificates(&certificate.chain_pem, "client certificate")?;
     let key = PrivateKeyDer::from_pem_slice(certificate.key_pem.expose_secret().as_bytes())

@@ -27,11 +27,12 @@ use crate::catalog::{self, Interface, Outcome};
 use crate::clock;
 use crate::codec::json;
 use crate::delivery::Carrier;
+use crate::fault::Fault;
 use crate::ledger::ClaimedDelivery;
 use crate::limits::{
     DELIVERIES_PARALLEL, JSON_DEPTH_MAX, JSON_NODES_MAX, RECEIPT_BYTES_MAX, REPLY_BYTES_MAX,
 };
-use crate::model::{AttemptEnd, Receipt};
+use crate::model::{AttemptEnd, Receipt, Time};
 use crate::seal::sm2::{self, Encoding, Form, Sm2Fault, Sm2PublicKey};
 
 /// From the request to the end of the answer, unless the configuration says otherwise.
@@ -141,6 +142,21 @@ impl Seal {
     }
 }
 
+/// What a destination answered to [`Platform::probe`].
+#[derive(Debug)]
+pub struct Probed {
+    /// Whether a token was had, where one is needed.
+    pub credentials: Result<(), Fault>,
+    /// The status of the answer.
+    pub status: Result<u16, Fault>,
+}
+
+impl Probed {
+    fn failed(self, fault: Fault) -> Probed {
+        Probed { status: Err(fault), ..self }
+    }
+}
+
 /// The destinations and the ways to them.
 pub struct Platform {
     places: HashMap<String, Place>,
@@ -164,6 +180,29 @@ impl Platform {
         };
         let places: Result<_, (String, OptionsError)> = destinations.iter().map(place).collect();
         Ok(Platform { places: places? })
+    }
+
+    /// Asks a destination what may be done at the address of its first interface, as whoever
+    /// delivers there would; OPTIONS changes nothing (RFC 9110, 9.3.7). `None`: no such destination.
+    pub async fn probe(&self, destination: &str, interface: &str, now: Time) -> Option<Probed> {
+        let place = self.places.get(destination)?;
+        let timeout = |_| Err(Fault::peer("timeout", "no answer in time"));
+        let mut probed = Probed { credentials: Ok(()), status: Ok(0) };
+        let request = match catalog::find(interface).map(|one| place.request(one, b"")) {
+            Some(Ok(request)) => request,
+            Some(Err(words)) => return Some(probed.failed(Fault::ours("address", words))),
+            None => return Some(probed.failed(Fault::ours("address", "no such interface"))),
+        };
+        let mut asked = reqwest::Request::new(Method::OPTIONS, request.url().clone());
+        if let Err(fault) = place.credentials.put(asked.headers_mut(), now).await {
+            probed.credentials = Err(fault);
+            return Some(probed);
+        }
+        let sent = tokio::time::timeout(place.answer_wait, place.client.execute(asked)).await;
+        probed.status = sent.map_or_else(timeout, |sent| {
+            sent.map(|answer| answer.status().as_u16()).map_err(|error| peer::send_fault(&error))
+        });
+        Some(probed)
     }
 
     async fn attempt(&self, claimed: &ClaimedDelivery) -> (AttemptEnd, Receipt) {

@@ -44,7 +44,7 @@ pub struct CertificateArguments {
 
 /// Why there is no certificate.
 #[derive(Debug, thiserror::Error)]
-enum CertificateFault {
+pub(super) enum CertificateFault {
     /// Neither a host name nor an address.
     #[error("`{0}` is neither a host name nor an address")]
     Name(String),
@@ -94,7 +94,11 @@ pub fn run(arguments: &CertificateArguments) -> u8 {
 }
 
 /// Makes the authority where there is none, and in any case a new certificate. Gives its names.
-fn make(folder: &Path, names: &[String], now: Time) -> Result<Vec<String>, CertificateFault> {
+pub(super) fn make(
+    folder: &Path,
+    names: &[String],
+    now: Time,
+) -> Result<Vec<String>, CertificateFault> {
     fs::create_dir_all(folder).map_err(file(folder))?;
     let known = folder.join("names");
     let names = match fs::read_to_string(&known) {
@@ -201,7 +205,7 @@ fn good(about: &mut CertificateParams, now: Time, days: i64) {
 }
 
 /// A host name (RFC 1123, 2.1) or an address.
-fn is_name(text: &str) -> bool {
+pub(super) fn is_name(text: &str) -> bool {
     let label = |label: &str| {
         let inner = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
         (1..=63).contains(&label.len())

@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::{ConfigArgument, DONE, FAILED, fail};
-use crate::app::{open_keys, sm2_folder};
+use crate::app::sm2_folder;
 use crate::clock;
 use crate::host;
 use crate::intake::CONFIGURED_KEY;
@@ -116,7 +116,7 @@ fn seal(arguments: &SealArguments) -> Result<(), u8> {
     let folder = config.data.join("keys");
     let first_start = !config.data.join("ledger/forepost.db").exists();
     let path = folder.join("ledger.keys");
-    if !path.exists() && open_keys(&config.data, false).is_ok() {
+    if !path.exists() && host::ledger_keys(&config.data, false).is_ok() {
         println!("the ledger's keys are sealed to this machine already");
         return Ok(());
     }

@@ -17,7 +17,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
 use super::{DONE, FAILED, fail};
-use world::{Report, World};
+use world::{Month, Report, World};
 
 /// What `simulate` takes.
 #[derive(Args)]
@@ -81,7 +81,16 @@ fn report_json(report: &Report, seed: u64, days: u32, seconds: f64) -> serde_jso
         "backlog_max": report.backlog_max, "alarms": report.alarms, "kills": report.kills,
         "clock_steps": report.clock_steps, "cloud_hours_down": report.cloud_hours_down,
         "ledger_bytes": report.ledger_bytes,
+        "months": report.months.iter().map(month_json).collect::<Vec<_>>(),
         "violations": report.violations,
+    })
+}
+
+fn month_json(month: &Month) -> serde_json::Value {
+    json!({
+        "day": month.day, "settlements": month.settlements,
+        "database_bytes": month.database_bytes, "log_bytes": month.log_bytes,
+        "reserve_bytes": month.reserve_bytes,
     })
 }
 
@@ -107,6 +116,16 @@ fn print_report(report: &Report, days: u32, seconds: f64) {
     let bytes = report.ledger_bytes;
     let each = bytes / (report.acknowledged + report.changed).max(1);
     println!("ledger       {} MB, {each} bytes a settlement", bytes / 1_000_000);
+    for month in &report.months {
+        let Month { day, settlements, database_bytes, log_bytes, reserve_bytes } = month;
+        let megabytes = |bytes: &u64| *bytes as f64 / 1e6;
+        println!(
+            "  day {day:<5}  {settlements:>8} kept, {:.1} MB, log {:.1} MB, reserve {:.1} MB",
+            megabytes(database_bytes),
+            megabytes(log_bytes),
+            megabytes(reserve_bytes)
+        );
+    }
     for violation in &report.violations {
         println!("VIOLATED     {violation}");
     }

@@ -8,10 +8,11 @@ use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
 use super::{ConfigArgument, DONE, FAILED, fail};
-use crate::app::{open_keys, open_ledger};
+use crate::app::open_ledger;
 use crate::clock;
 use crate::config::Config;
 use crate::fault::Fault;
+use crate::host::ledger_keys;
 use crate::ledger::{Ledger, LedgerError, ParkedShown, ViewShown};
 use crate::model::Time;
 use crate::views::{self, Inspected, ViewOptions};
@@ -87,7 +88,7 @@ pub fn run(verb: &ViewsVerb) -> u8 {
 
 fn list(arguments: &ListArguments) -> Result<u8, u8> {
     let config = arguments.config.read()?;
-    let keys = open_keys(&config.data, false).map_err(fail)?;
+    let keys = ledger_keys(&config.data, false).map_err(fail)?;
     let ledger = Ledger::open_to_read(&config.data.join("ledger"), keys).map_err(fail)?;
     let polled = ledger.views().map_err(fail)?;
     let mut shown = Vec::new();
@@ -148,7 +149,7 @@ fn look(arguments: &ViewArguments, first_rows: Option<usize>) -> Result<u8, u8> 
     let database = config.databases.iter().find(|database| database.name == view.database);
     let database = database.expect("the configuration was checked");
     let looked: Result<Inspected, Fault> = block_on(views::inspect(
-        &views::own_child(),
+        &views::reader_place(),
         database,
         view,
         first_rows,

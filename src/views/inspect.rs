@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::child::{Line, ReaderPlace};
+use super::child::{Line, Reader, ReaderPlace};
 use super::columns;
 use super::options::{DatabaseOptions, ViewOptions};
 use super::poll::open;
@@ -73,6 +73,25 @@ pub async fn inspect(
         absent: opened.matched.absent,
         first,
     })
+}
+
+/// Connects to a database in a reader of its own and hangs up; says what it calls itself.
+pub async fn connect(place: &ReaderPlace, database: &DatabaseOptions) -> Result<String, Fault> {
+    let reader = Reader::open(place, database.open()).await?;
+    let system = reader.system.clone();
+    reader.close().await;
+    Ok(system)
+}
+
+/// Finds a view and its columns and reads no row; says which required fields have no column.
+pub async fn look(
+    place: &ReaderPlace,
+    database: &DatabaseOptions,
+    view: &ViewOptions,
+) -> Result<Vec<&'static str>, Fault> {
+    let opened = open(place, database, view).await?;
+    opened.reader.close().await;
+    Ok(opened.matched.missing)
 }
 
 /// Personal values keep their length and nothing else.

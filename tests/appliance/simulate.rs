@@ -37,6 +37,21 @@ fn check_month(report: &Value) {
     let accepted = number("acknowledged") + number("changed");
     assert_eq!(number("delivered") + number("replaced"), accepted, "{report:#}");
     assert!(number("attempts") >= number("delivered"), "{report:#}");
+    check_files(report);
+}
+
+/// No file grows but the ledger's own, by what a settlement leaves for good and the bodies of the
+/// last 90 days.
+fn check_files(report: &Value) {
+    let months = report["months"].as_array().unwrap();
+    assert!(!months.is_empty(), "{report:#}");
+    for month in months {
+        let number = |key: &str| month[key].as_u64().unwrap();
+        assert!(number("log_bytes") <= 64 << 20, "{month}");
+        assert!(number("reserve_bytes") <= 16 << 20, "{month}");
+        let each = number("database_bytes") / number("settlements");
+        assert!((1_000..3_000).contains(&each), "{each} bytes a settlement: {month}");
+    }
 }
 
 #[test]
@@ -58,6 +73,7 @@ fn the_same_seed_is_the_same_week() {
         let seconds = report.as_object_mut().unwrap().remove("seconds");
         // Its log may or may not be copied when it is closed.
         report.as_object_mut().unwrap().remove("ledger_bytes");
+        report.as_object_mut().unwrap().remove("months");
         assert!(seconds.is_some_and(|seconds| seconds.as_f64().unwrap() > 0.0));
         report
     };

@@ -35,6 +35,7 @@ const LOG_LINES: usize = 120;
 pub struct Forepost {
     pub setup: Setup,
     folder: TempDir,
+    program: PathBuf,
     process: Option<Child>,
     ready: Value,
     seen: Mutex<Seen>,
@@ -57,8 +58,13 @@ impl Forepost {
     /// Everything but the process.
     pub fn prepare(setup: Setup) -> Forepost {
         let folder = tempfile::tempdir().expect("a folder for the appliance");
-        let seen = Mutex::default();
-        Forepost { setup, folder, process: None, ready: Value::Null, seen }
+        let (program, seen) = (env!("CARGO_BIN_EXE_forepost").into(), Mutex::default());
+        Forepost { setup, folder, program, process: None, ready: Value::Null, seen }
+    }
+
+    /// From the next start on, service and verbs are those of another program.
+    pub fn run_by(&mut self, program: &Path) {
+        self.program = program.to_owned();
     }
 
     /// Starts again on the same data, with the set-up as it is now.
@@ -93,9 +99,9 @@ impl Forepost {
         let config = self.setup.write(self.folder.path());
         let log = OpenOptions::new().create(true).append(true).open(self.log_path());
         let log = log.expect("the appliance's log");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_forepost"));
+        let mut command = Command::new(&self.program);
         if !sockets.is_empty() {
-            command = passing(sockets);
+            command = passing(&self.program, sockets);
         }
         command
             .args(["serve", "--log", self.setup.log, "--config"])
@@ -359,7 +365,7 @@ impl Forepost {
 
     /// Runs another verb of the binary on the same configuration.
     pub fn verb(&self, arguments: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_forepost"))
+        Command::new(&self.program)
             .args(arguments)
             .arg("--config")
             .arg(self.folder.path().join("forepost.toml"))
@@ -492,7 +498,7 @@ impl Drop for Forepost {
 
 /// The appliance's command, as systemd starts it: sockets from the third descriptor on, and its own
 /// number, which only itself knows. A shell sees to both.
-fn passing(sockets: &[(&str, &TcpListener)]) -> Command {
+fn passing(program: &Path, sockets: &[(&str, &TcpListener)]) -> Command {
     let mut moves = String::new();
     for (at, (_, socket)) in sockets.iter().enumerate() {
         // SAFETY: dup takes a number. The copy is inherited, which the socket's own is not; it
@@ -504,7 +510,7 @@ fn passing(sockets: &[(&str, &TcpListener)]) -> Command {
     let names: Vec<&str> = sockets.iter().map(|(name, _)| *name).collect();
     let mut command = Command::new("bash");
     let script = format!("LISTEN_PID=$$ exec \"$0\" \"$@\" {moves}");
-    command.args(["-c", &script, env!("CARGO_BIN_EXE_forepost")]);
+    command.args(["-c", &script]).arg(program);
     command.env("LISTEN_FDS", sockets.len().to_string());
     command.env("LISTEN_FDNAMES", names.join(":"));
     command

@@ -16,6 +16,7 @@ pub mod platform;
 pub mod programs;
 pub mod setup;
 pub mod study;
+pub mod tls;
 pub mod window;
 pub mod wire;
 

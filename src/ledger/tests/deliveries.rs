@@ -15,7 +15,7 @@ use crate::seal::Keys;
 const PUSH: &str = "ic-settlement-push";
 const HOUR: i64 = 3_600_000;
 
-fn new(identity: &str, body: &str) -> NewDelivery {
+pub(super) fn new(identity: &str, body: &str) -> NewDelivery {
     NewDelivery {
         interface: PUSH,
         hospital: "H1".into(),
@@ -33,7 +33,7 @@ fn ended(id: i64, end: AttemptEnd, next: Next) -> Attempted {
     Attempted { id, end, receipt: Receipt::default(), next }
 }
 
-fn delivered(id: i64) -> Attempted {
+pub(super) fn delivered(id: i64) -> Attempted {
     ended(id, AttemptEnd::Delivered, Next::Wait(NOW))
 }
 
@@ -41,7 +41,7 @@ fn state(ledger: &Ledger, id: i64) -> String {
     ledger.delivery(id).unwrap().unwrap().0.state
 }
 
-fn sums_hold(ledger: &Ledger) {
+pub(super) fn sums_hold(ledger: &Ledger) {
     let tallies = ledger.tallies().unwrap();
     assert!(tallies.iter().all(|tally| tally.holds()), "{tallies:?}");
     assert_eq!(tallies, ledger.tallies_recounted().unwrap());

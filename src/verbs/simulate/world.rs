@@ -73,7 +73,19 @@ pub struct Report {
     pub clock_steps: u32,
     pub cloud_hours_down: f64,
     pub ledger_bytes: u64,
+    /// The files of the ledger at the end of every 30 days.
+    pub months: Vec<Month>,
     pub violations: Vec<String>,
+}
+
+/// How long the ledger's files are, and behind how many settlements.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Month {
+    pub day: i64,
+    pub settlements: u64,
+    pub database_bytes: u64,
+    pub log_bytes: u64,
+    pub reserve_bytes: u64,
 }
 
 /// The process while it lives.
@@ -93,7 +105,7 @@ const KEEP_BODIES_MS: i64 = 90 * DAY;
 const PRUNE_MAX: usize = 1_000;
 /// Lines of the evidence that are read and checked at a time.
 const CHAIN_PAGE: usize = 10_000;
-/// Days between two lines of progress where nobody sees the bar.
+/// Days between two lines of progress where nobody sees the bar, and two looks at the files.
 const TOLD_DAYS: i64 = 30;
 
 /// What the HIS sends of a settlement.
@@ -255,11 +267,27 @@ impl World {
                 }
                 self.check_sums()?;
                 self.prune().await?;
+                if day % TOLD_DAYS == 0 {
+                    let month = self.month(day);
+                    self.report.months.push(month);
+                }
             }
             self.now = when;
             self.happen(event).await?;
         }
         Ok(())
+    }
+
+    fn month(&self, day: i64) -> Month {
+        let bytes =
+            |name: &str| std::fs::metadata(self.folder.join(name)).map_or(0, |found| found.len());
+        Month {
+            day,
+            settlements: self.kept(),
+            database_bytes: bytes("forepost.db"),
+            log_bytes: bytes("forepost.db-wal"),
+            reserve_bytes: bytes("reserve"),
+        }
     }
 
     /// Empties old bodies, as the machine does each hour.
