@@ -198,6 +198,29 @@ fn every_key_of_the_configuration_that_a_manual_names_is_known() {
 }
 
 #[test]
+fn every_key_of_the_sample_configuration_stands_in_both_manuals() {
+    let sample = read("packaging/forepost.toml.sample");
+    let keys: BTreeSet<&str> = sample
+        .lines()
+        .filter_map(|line| line.trim_start_matches('#').split_once(" = "))
+        .map(|(key, _)| key)
+        .filter(|key| key.chars().all(|one| one.is_ascii_lowercase() || one == '_'))
+        .collect();
+    assert!(keys.len() > 80, "the keys are found, {}", keys.len());
+    for ((name, text), heading) in manuals().iter().zip(["配置项", "The configuration"]) {
+        let told = part(text, heading);
+        let is_told = |key: &&str| {
+            told.split('`').skip(1).step_by(2).any(|code| {
+                code.split(|one: char| !one.is_ascii_lowercase() && one != '_')
+                    .any(|one| one == *key)
+            })
+        };
+        let missing: Vec<_> = keys.iter().filter(|key| !is_told(key)).collect();
+        assert!(missing.is_empty(), "{name} does not tell of {missing:?}");
+    }
+}
+
+#[test]
 fn every_metric_stands_in_both_manuals_and_no_other() {
     let counted: BTreeSet<String> =
         forepost::metrics::ALL.iter().map(|(name, _, _)| (*name).to_owned()).collect();
