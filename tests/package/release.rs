@@ -98,8 +98,9 @@ fn night_the_release_is_small_and_holds_neither_symbols_nor_paths_of_its_builder
 fn night_the_release_is_whole() {
     let packages = Packages::release();
     let folder = packages.file(".deb").parent().unwrap().to_owned();
-    let status = Command::new("sha256sum").args(["--check", "--strict", "--quiet", "SHA256SUMS"]);
-    assert!({ status }.current_dir(folder).status().unwrap().success());
+    let mut sums = Command::new("sha256sum");
+    sums.args(["--check", "--strict", "--quiet", "SHA256SUMS"]).current_dir(folder);
+    assert!(sums.status().unwrap().success());
     life::check_rpm(&packages.file(".rpm"));
 }
 
