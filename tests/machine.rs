@@ -13,7 +13,7 @@
 mod support;
 
 #[allow(dead_code, reason = "what packs is shared with the tests of the packages")]
-#[path = "package/packages.rs"]
+#[path = "support/packages.rs"]
 mod packages;
 
 #[path = "machine/first_day.rs"]
