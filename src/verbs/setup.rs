@@ -18,6 +18,7 @@ mod limits;
 mod peers;
 mod present;
 mod questions;
+mod safekeeping;
 mod site;
 mod template;
 mod terminal;
@@ -255,6 +256,9 @@ impl<'a> Setup<'a> {
             }
         } else if self.site.is_here() {
             ending.note(filled(&words::START_BY_HAND, &start_command(&composed.units)));
+        }
+        if ending.started {
+            safekeeping::keep_safe(&mut ending, answers, &self.site, self.text.is_empty());
         }
         if ending.started && self.check() == Check::Peers {
             match peers::config(composed, &self.site) {

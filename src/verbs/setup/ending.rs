@@ -95,6 +95,12 @@ impl Ending {
         !self.failures.is_empty()
     }
 
+    /// Notes the key that opens the backups.
+    pub fn recovery_key(&mut self, secret: &str) {
+        self.lines.push(format!("\n{}\n{secret}", self.language.of(&words::RECOVERY_KEY)));
+        self.json["recovery_key"] = json!(secret);
+    }
+
     /// Notes what would be written.
     pub fn planned(&mut self, composed: &Composed, files: Vec<Done>) {
         self.files(&words::WOULD_WRITE, &files);
@@ -159,6 +165,9 @@ impl Ending {
             places.hospital
         );
         self.lines.extend([zh, en]);
+        if !self.started {
+            self.note(Words::new(words::RECOVERY_LATER.zh, words::RECOVERY_LATER.en));
+        }
     }
 
     /// Prints it, as it was wished.

@@ -75,6 +75,8 @@ addresses = ["192.0.2.40"]
 [[caller]]
 name = "cloud"
 kind = "cloud"
+[backup]
+to = "/backup/forepost"
 "#;
 
 fn composed(file: &str, present_text: &str, site: &Site) -> (Answers, Composed) {
@@ -213,8 +215,10 @@ fn the_template_is_an_answers_file_with_every_question_in_it() {
             assert!(text.contains(&line), "{}.{}", section.key, question.key);
         }
     }
-    let is_key =
-        |rest: &str| rest.starts_with(|c: char| c.is_ascii_lowercase()) && rest.contains(" = ");
+    let is_key = |rest: &str| {
+        let word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+        rest.split_once(" = ").is_some_and(|(key, _)| key.chars().all(word))
+    };
     let whole: String = text
         .lines()
         .map(|line| match line.strip_prefix("# ") {
