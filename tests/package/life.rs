@@ -251,17 +251,17 @@ pub fn by_hand(system: &System, packages: &Packages, later: &Packages) {
 
 #[test]
 fn the_deb_is_installed_upgraded_removed_and_purged() {
-    by_dpkg(&System::debian12(), &Packages::under_test(), &Packages::later());
+    by_dpkg(&System::debian12(), &Packages::own(), &Packages::later());
 }
 
 #[test]
 fn the_rpm_is_installed_upgraded_and_removed() {
-    by_rpm(&System::debian12(), &Packages::under_test(), &Packages::later());
+    by_rpm(&System::debian12(), &Packages::own(), &Packages::later());
 }
 
 #[test]
 fn the_tarball_is_installed_upgraded_and_removed() {
-    by_hand(&System::debian12(), &Packages::under_test(), &Packages::later());
+    by_hand(&System::debian12(), &Packages::own(), &Packages::later());
 }
 
 /// Where there is no systemd at all, an account and a folder are made all the same.
@@ -269,7 +269,7 @@ fn the_tarball_is_installed_upgraded_and_removed() {
 fn the_tarball_needs_no_systemd() {
     let system = System::debian12();
     system.run("rm /bin/systemd-sysusers /bin/systemd-tmpfiles /bin/systemctl").done();
-    let tarball = system.bring(&Packages::under_test().file(".tar.gz"));
+    let tarball = system.bring(&Packages::own().file(".tar.gz"));
     system.run(&format!("tar -xzf {tarball} -C /root")).done();
     let said = system.run(&format!("{}/install.sh", tarball.trim_end_matches(".tar.gz"))).done();
     check_installed(&system, &said);
@@ -278,7 +278,7 @@ fn the_tarball_needs_no_systemd() {
 /// Two that believe to own the same files end in neither knowing what is installed.
 #[test]
 fn the_tarball_refuses_where_dpkg_has_installed() {
-    let (system, packages) = (System::debian12(), Packages::under_test());
+    let (system, packages) = (System::debian12(), Packages::own());
     let deb = system.bring(&packages.file(".deb"));
     dpkg(&system, &format!("-i {deb}")).done();
     let tarball = system.bring(&packages.file(".tar.gz"));
@@ -305,5 +305,5 @@ pub fn check_rpm(file: &Path) {
 
 #[test]
 fn the_rpm_is_whole_and_says_what_it_needs() {
-    check_rpm(&Packages::under_test().file(".rpm"));
+    check_rpm(&Packages::own().file(".rpm"));
 }
