@@ -212,6 +212,15 @@ pub fn by_dpkg(system: &System, packages: &Packages, later: &Packages) {
     check_gone(system);
 }
 
+fn switch_on(system: &System) {
+    system.run("systemctl enable forepost.service forepost-hospital.socket").done();
+}
+
+/// How many of our units start at the next boot.
+fn switched_on(system: &System) -> usize {
+    system.run("find /etc/systemd/system -lname '*forepost*'").done().lines().count()
+}
+
 /// A whole life by rpm, from outside as an image is made.
 pub fn by_rpm(system: &System, packages: &Packages, later: &Packages) {
     let root = system.path("/").to_str().unwrap().to_owned();
@@ -225,10 +234,13 @@ pub fn by_rpm(system: &System, packages: &Packages, later: &Packages) {
     let said = rpm(&["-i", &file(packages)]).done();
     check_installed(system, &said);
     live(system);
+    switch_on(system);
     rpm(&["-U", &file(later)]).done();
     check_upgraded(system);
+    assert_eq!(switched_on(system), 2);
     let said = rpm(&["-e", "forepost"]).done();
     check_removed(system, &said);
+    assert_eq!(switched_on(system), 0);
 }
 
 /// A whole life by the tarball's own script.
@@ -242,11 +254,14 @@ pub fn by_hand(system: &System, packages: &Packages, later: &Packages) {
     let said = system.run(&format!("{folder}/install.sh")).done();
     check_installed(system, &said);
     live(system);
+    switch_on(system);
     let newer = unpack(later);
     system.run(&format!("{newer}/install.sh")).done();
     check_upgraded(system);
+    assert_eq!(switched_on(system), 2);
     let said = system.run(&format!("{newer}/install.sh --remove")).done();
     check_removed(system, &said);
+    assert_eq!(switched_on(system), 0);
 }
 
 #[test]
