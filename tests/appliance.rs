@@ -69,6 +69,8 @@ mod register;
 mod reload;
 #[path = "appliance/screens.rs"]
 mod screens;
+#[path = "appliance/setup_verb.rs"]
+mod setup_verb;
 #[path = "appliance/simulate.rs"]
 mod simulate;
 #[path = "appliance/stow.rs"]

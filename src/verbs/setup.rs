@@ -180,8 +180,9 @@ impl<'a> Setup<'a> {
     }
 
     fn from_dialogue(&self) -> Result<u8, u8> {
-        let language = self.language()?;
-        let terminal = Terminal::new(language);
+        let mut terminal = Terminal::new();
+        let language = self.language(&mut terminal)?;
+        terminal.speak(language);
         let left = |left: Left| {
             println!("{}", language.of(&left.words()));
             if left == Left::Decided { DONE } else { FAILED }
@@ -211,6 +212,8 @@ impl<'a> Setup<'a> {
         };
         let starts = self.site.has_systemd()
             && yes(&mut terminal, language.of(&words::START), true).map_err(left)?;
+        // From here on the end of this process by Ctrl-C could not say that nothing was written.
+        drop(terminal);
         let written = self.write(&composed, another)?;
         ending.written(&written);
         Ok(self.finish(ending, &answers, &composed, &written, starts))
@@ -268,7 +271,7 @@ impl<'a> Setup<'a> {
     }
 
     /// `--language`, else what LANG says, else a question.
-    fn language(&self) -> Result<Language, u8> {
+    fn language(&self, terminal: &mut Terminal) -> Result<Language, u8> {
         if let Some(language) = self.arguments.language {
             return Ok(language);
         }
@@ -278,7 +281,7 @@ impl<'a> Setup<'a> {
         }
         match environment_language() {
             Some(language) => Ok(language),
-            None => ending::ask_language().map_err(|left| {
+            None => terminal.ask_language().map_err(|left| {
                 println!("{}", left.words().en);
                 FAILED
             }),

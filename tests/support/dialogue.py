@@ -59,17 +59,24 @@ def main():
         screen += got
         return bool(got)
 
+    def find(wanted, start, until):
+        while (at := screen.find(wanted, start)) < 0:
+            if not read(until):
+                raise TimeoutError
+        return at
+
     missing = None
     for text, typed in play["steps"]:
         until = time.monotonic() + PATIENCE_S
         try:
-            while (at := screen.find(text.encode(), seen)) < 0:
-                if not read(until):
-                    raise TimeoutError
+            at = find(text.encode(), seen, until)
+            seen = at + len(text.encode())
+            # A person types when it is his turn.
+            if typed:
+                seen = find(b"> ", seen, until) + 2
         except TimeoutError:
             missing = text
             break
-        seen = at + len(text.encode())
         data = keys(typed, enter)
         while data:
             data = data[os.write(line, data[:2048]) :]

@@ -55,6 +55,11 @@ impl Forepost {
         forepost
     }
 
+    /// Where its configuration and its data lie.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// Everything but the process.
     pub fn prepare(setup: Setup) -> Forepost {
         let folder = tempfile::tempdir().expect("a folder for the appliance");

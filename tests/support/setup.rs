@@ -22,6 +22,8 @@ pub struct Setup {
     /// Where the data lies, when not beside the configuration.
     pub data: Option<PathBuf>,
     pub log: &'static str,
+    /// `forepost.toml` is there already, because the product wrote it.
+    pub written: bool,
 }
 
 impl Default for Setup {
@@ -38,6 +40,7 @@ impl Default for Setup {
             files: Vec::new(),
             data: None,
             log: "debug",
+            written: false,
         }
     }
 }
@@ -60,6 +63,9 @@ impl Setup {
 
     /// Writes the configuration and its files into `folder`. `{folder}` stands for it in texts.
     pub fn write(&self, folder: &Path) -> PathBuf {
+        if self.written {
+            return folder.join("forepost.toml");
+        }
         let mut text = format!("data = \"{}\"\n{}", self.data(folder).display(), self.root);
         text.push_str(&self.hospitals);
         text.push_str(&format!("[zone.hospital]\n{}", self.hospital_zone));

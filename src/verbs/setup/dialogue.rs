@@ -276,7 +276,8 @@ impl<'a> Dialogue<'a> {
 
     fn present_question(&self, question: &Question, own: Option<&(String, Value)>) {
         let (terminal, language) = (&self.terminal, self.terminal.language);
-        terminal.say(&format!("\n{}", language.of(&question.asks)));
+        let how = if question.kind == Kind::Flag { " (y/n)" } else { "" };
+        terminal.say(&format!("\n{}{how}", language.of(&question.asks)));
         if let Kind::One(choices) | Kind::Some(choices) = question.kind {
             for (at, choice) in choices.iter().enumerate() {
                 terminal.say(&format!("  {}  {}", at + 1, named(choice, language)));
@@ -300,6 +301,7 @@ impl<'a> Dialogue<'a> {
 
     fn prompt(&self, question: &Question, own: Option<&(String, Value)>) -> String {
         match own {
+            Some((_, Value::Boolean(flag))) => if *flag { "[y]" } else { "[n]" }.to_owned(),
             Some((_, value)) if question.kind != Kind::Secret => {
                 format!("[{}]", shown(value, self.terminal.language))
             }
@@ -339,7 +341,7 @@ impl<'a> Dialogue<'a> {
         let name = names.and_then(|(id, at)| line(&self.answers.list(section.key)[at], id));
         let subject =
             name.clone().unwrap_or_else(|| self.terminal.language.of(&section.title).into());
-        if peers::has_peer(&config, section.key, name.as_deref()) {
+        if peers::has_peer(&config, from.site, section.key, name.as_deref()) {
             self.terminal.tell_words(&filled(&words::CHECKING, &subject));
         }
         let wanted = Wanted::Of(section.key, name.as_deref());
@@ -453,11 +455,11 @@ fn named(choice: &Choice, language: words::Language) -> String {
     format!("{}: {}", choice.value, language.of(&choice.means))
 }
 
-/// A value, as it would be typed.
+/// A value, for people.
 fn shown(value: &Value, language: words::Language) -> String {
     match value {
-        Value::Boolean(true) => language.of(&words::text("是", "y")).to_owned(),
-        Value::Boolean(false) => language.of(&words::text("否", "n")).to_owned(),
+        Value::Boolean(true) => language.of(&words::text("是", "yes")).to_owned(),
+        Value::Boolean(false) => language.of(&words::text("否", "no")).to_owned(),
         Value::Array(list) => list.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", "),
         Value::String(text) => text.clone(),
         other => other.to_string(),

@@ -2,17 +2,15 @@
 //! those who must be told how to reach this machine. The lines to hand over are in both languages,
 //! because who gets them is not who answered. A token is shown here once and never again.
 
-use std::io::BufRead;
-
 use serde_json::{Value, json};
 
 use super::answers::{Answers, flag, line, number, texts};
 use super::any_failing;
 use super::compose::Composed;
-use super::limits::{COLUMNS, LINE_BYTES_MAX};
+use super::limits::COLUMNS;
 use super::peers;
 use super::site::Site;
-use super::terminal::{Left, wrapped};
+use super::terminal::wrapped;
 use super::words::{self, Language, filled};
 use super::write::{Done, Written};
 use crate::catalog;
@@ -327,26 +325,4 @@ fn cloud_lines(
         });
     }
     lines
-}
-
-/// The first question, where nothing says which language to ask it in.
-pub fn ask_language() -> Result<Language, Left> {
-    println!("Language / 语言:  1  English   2  中文");
-    let input = std::io::stdin();
-    let mut line = String::new();
-    loop {
-        print!("[1]> ");
-        let _ = std::io::Write::flush(&mut std::io::stdout());
-        line.clear();
-        let mut limited = std::io::Read::take(input.lock(), LINE_BYTES_MAX as u64);
-        match limited.read_line(&mut line) {
-            Ok(0) => return Err(Left::Ended),
-            Ok(_) | Err(_) => {}
-        }
-        match line.trim() {
-            "" | "1" | "en" => return Ok(Language::En),
-            "2" | "zh" => return Ok(Language::Zh),
-            _ => {}
-        }
-    }
 }

@@ -88,13 +88,13 @@ fn reachable_value(value: &mut Value, held: &HashMap<PathBuf, File>, site: &Site
 }
 
 /// Whether somebody is called for a section, or one entry of it.
-pub fn has_peer(config: &Config, section: &str, name: Option<&str>) -> bool {
+pub fn has_peer(config: &Config, site: &Site, section: &str, name: Option<&str>) -> bool {
     match section {
         "source" => config.sources.iter().any(|one| Some(one.name()) == name),
         "destination" => config.deliveries.destinations.iter().any(|one| Some(&*one.name) == name),
         "database" => config.databases.iter().any(|one| Some(&*one.name) == name),
         "his" => !config.dictionary_sources.is_empty(),
-        "machine" => true,
+        "machine" => site.is_here(),
         _ => false,
     }
 }

@@ -437,7 +437,7 @@ static DATABASE: [Question; 5] = [
         "connection",
         Line,
         Needed,
-        "Driver=/usr/lib/x86_64-linux-gnu/odbc/psqlodbcw.so;Server=192.0.2.30;Database=his;UID=fp",
+        "Driver=/usr/lib64/psqlodbcw.so;Server=192.0.2.30;Database=his;UID=forepost",
         text(
             "ODBC 连接串（含驱动路径，不含口令；用户只需 SELECT 权限）",
             "The ODBC connection string, with the driver's path and without the password; the \

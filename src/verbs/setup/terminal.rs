@@ -1,31 +1,27 @@
 //! Lines from a terminal, whatever it is: a screen, ssh, a serial line, a pipe.
 //!
-//! The terminal's own line editing is used, so its Backspace works. While a line is read, and only
-//! then, the terminal is told two things. A carriage return ends a line by itself and is not turned
-//! into a line feed: a serial line whose Enter sends both would otherwise answer the next question,
-//! too, by an empty line. And Ctrl-C arrives as a character, so that a terminal whose echo is off
-//! for a secret is put right before the program ends. Nothing moves a cursor, nothing is coloured.
+//! The terminal's own line editing is used, so its Backspace works. For as long as questions are
+//! asked it is told two things. A carriage return ends a line by itself and is not turned into a
+//! line feed: a serial line whose Enter sends both would otherwise answer the next question, too,
+//! by an empty line. And what is secret is not echoed. Whatever ends the program puts it right
+//! again. Nothing moves a cursor, nothing is coloured.
 
 use std::io::{self, IsTerminal, Read, StdinLock, Write};
-use std::os::fd::AsRawFd;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use secrecy::SecretString;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-use super::limits::{COLUMNS, LINE_BYTES_MAX, LINE_PASSED_BYTES_MAX};
+use super::limits::{COLUMNS, LINE_BYTES_MAX, LINE_PASSED_BYTES_MAX, WRONG_ANSWERS_MAX};
 use super::words::{self, Language, Text, filled};
 use crate::doctor::Words;
-
-/// Ctrl-C, as a character (ASCII, ETX).
-const INTERRUPT: u8 = 0x03;
 
 /// Why no more is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Left {
     /// The input ended.
     Ended,
-    /// Ctrl-C.
-    Interrupted,
     /// One question was answered wrong too often.
     TooManyWrong,
     /// A person said so.
@@ -37,7 +33,6 @@ impl Left {
     pub fn words(self) -> Text {
         match self {
             Left::Ended => words::ENDED,
-            Left::Interrupted => words::INTERRUPTED,
             Left::TooManyWrong => words::TOO_MANY_WRONG,
             Left::Decided => words::LEFT,
         }
@@ -57,14 +52,36 @@ pub struct Terminal {
     /// The language of the conversation.
     pub language: Language,
     input: StdinLock<'static>,
+    mode: Option<Mode>,
     /// The last line ended with a carriage return: a line feed behind it belongs to it.
     returned: bool,
 }
 
 impl Terminal {
     /// Standard input and output.
-    pub fn new(language: Language) -> Terminal {
-        Terminal { language, input: io::stdin().lock(), returned: false }
+    pub fn new() -> Terminal {
+        let language = Language::En;
+        Terminal { language, input: io::stdin().lock(), mode: Mode::begin(), returned: false }
+    }
+
+    /// Goes on in that language.
+    pub fn speak(&mut self, language: Language) {
+        self.language = language;
+        IN_CHINESE.store(language == Language::Zh, Ordering::Relaxed);
+    }
+
+    /// The first question, where nothing says which language to ask it in.
+    pub fn ask_language(&mut self) -> Result<Language, Left> {
+        for _ in 0..WRONG_ANSWERS_MAX {
+            self.say("Language / 语言:  1  English   2  中文");
+            match self.line("[1]")? {
+                Typed::Line(text) if ["", "1", "en"].contains(&&*text) => return Ok(Language::En),
+                Typed::Line(text) if ["2", "zh"].contains(&&*text) => return Ok(Language::Zh),
+                Typed::Line(_) => {}
+                Typed::Wrong(words) => self.tell_words(&words),
+            }
+        }
+        Err(Left::TooManyWrong)
     }
 
     /// Says something, in lines that fit.
@@ -93,17 +110,28 @@ impl Terminal {
     pub fn line(&mut self, prompt: &str) -> Result<Typed, Left> {
         self.prompt(prompt);
         let bytes = self.read(true)?;
-        Ok(typed(&bytes))
+        Ok(match typed(&bytes) {
+            Typed::Line(text) => foreign(text),
+            wrong => wrong,
+        })
     }
 
     /// Asks for a line that is not shown, where the input is a terminal.
     pub fn hidden(&mut self, prompt: &str) -> Result<Result<SecretString, Words>, Left> {
+        self.echo(false);
         self.prompt(prompt);
-        let bytes = self.read(false)?;
-        Ok(match typed(&bytes) {
+        let bytes = self.read(false);
+        self.echo(true);
+        Ok(match typed(&bytes?) {
             Typed::Line(text) => Ok(text.into()),
             Typed::Wrong(words) => Err(words),
         })
+    }
+
+    fn echo(&self, shown: bool) {
+        if let Some(mode) = &self.mode {
+            mode.echo(shown);
+        }
     }
 
     fn prompt(&self, prompt: &str) {
@@ -114,26 +142,22 @@ impl Terminal {
 
     /// The bytes of a line without its end, one more than allowed where it is too long.
     fn read(&mut self, shown: bool) -> Result<Vec<u8>, Left> {
-        let raw = Reading::begin(shown);
+        let on_terminal = self.mode.is_some();
         let mut line = Vec::new();
         let mut passed = 0;
         loop {
             let byte = match next(&mut self.input) {
                 Some(byte) => byte,
-                None if line.is_empty() || raw.is_some() => return Err(Left::Ended),
+                None if line.is_empty() || on_terminal => return Err(Left::Ended),
                 // The last line of a file may have no end.
                 None => return Ok(line),
             };
             match byte {
-                INTERRUPT if raw.is_some() => {
-                    println!();
-                    return Err(Left::Interrupted);
-                }
                 b'\n' if self.returned && line.is_empty() => self.returned = false,
                 b'\n' | b'\r' => {
                     self.returned = byte == b'\r';
                     // What a terminal echoes of a carriage return leaves the cursor on its line.
-                    if raw.is_some() && (!shown || byte == b'\r') {
+                    if on_terminal && (!shown || byte == b'\r') {
                         println!();
                     }
                     return Ok(line);
@@ -184,6 +208,18 @@ fn typed(bytes: &[u8]) -> Typed {
     }
 }
 
+/// A terminal that sends GBK: most of what it sends is no UTF-8, but two characters of it may look
+/// like one of Greek, Cyrillic or Hebrew. None of these is part of an answer here.
+fn foreign(text: String) -> Typed {
+    match text.chars().find(|sign| ('\u{a1}'..='\u{7ff}').contains(sign)) {
+        Some(sign) => {
+            let which = format!("U+{:04X}", u32::from(sign));
+            Typed::Wrong(filled(&words::NOT_UTF8, &which))
+        }
+        None => Typed::Line(text),
+    }
+}
+
 /// A text in lines of at most so many columns, broken at blanks, and between any two characters
 /// where they are wide; the indentation of the text stands before each.
 pub fn wrapped(text: &str, columns: usize) -> Vec<String> {
@@ -231,43 +267,86 @@ fn pieces(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// A terminal while a line is read from it; it is as it was afterwards.
-struct Reading(libc::termios);
+/// How the terminal was before, for the handler of signals.
+static BEFORE: OnceLock<libc::termios> = OnceLock::new();
 
-impl Reading {
+/// What is said when a person interrupts: which language it is in.
+static IN_CHINESE: AtomicBool = AtomicBool::new(false);
+
+/// A terminal on which questions are asked; it is as it was afterwards.
+struct Mode(libc::termios);
+
+impl Mode {
     /// `None` where the input is no terminal.
-    fn begin(shown: bool) -> Option<Reading> {
+    fn begin() -> Option<Mode> {
         if !io::stdin().is_terminal() {
             return None;
         }
-        let input = io::stdin().as_raw_fd();
         // SAFETY: a termios is plain numbers, for which zeros are a value.
         let mut before: libc::termios = unsafe { std::mem::zeroed() };
         // SAFETY: the call writes one termios, which is here.
-        if unsafe { libc::tcgetattr(input, &mut before) } != 0 {
+        if unsafe { libc::tcgetattr(libc::STDIN_FILENO, &mut before) } != 0 {
             return None;
         }
+        let before = *BEFORE.get_or_init(|| before);
         let mut now = before;
         now.c_iflag &= !(libc::ICRNL | libc::INLCR | libc::IGNCR);
         // Backspace takes a character, not a byte.
         now.c_iflag |= libc::IUTF8;
-        now.c_lflag &= !(libc::ISIG | libc::ECHOCTL);
-        now.c_lflag |= libc::ICANON | libc::IEXTEN;
+        now.c_lflag &= !libc::ECHOCTL;
+        now.c_lflag |= libc::ICANON | libc::IEXTEN | libc::ISIG;
+        now.c_cc[libc::VEOL] = b'\r';
+        for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT] {
+            // SAFETY: the handler calls nothing but what signal-safety(7) allows.
+            unsafe { libc::signal(signal, interrupted as *const () as libc::sighandler_t) };
+        }
+        let mode = Mode(now);
+        mode.set(&now);
+        Some(mode)
+    }
+
+    fn echo(&self, shown: bool) {
+        let mut now = self.0;
         if !shown {
             now.c_lflag &= !libc::ECHO;
         }
-        now.c_cc[libc::VEOL] = b'\r';
-        now.c_cc[libc::VEOL2] = INTERRUPT;
+        self.set(&now);
+    }
+
+    fn set(&self, to: &libc::termios) {
         // SAFETY: the call reads one termios, which is here.
-        unsafe { libc::tcsetattr(input, libc::TCSANOW, &now) };
-        Some(Reading(before))
+        unsafe { libc::tcsetattr(libc::STDIN_FILENO, libc::TCSANOW, to) };
     }
 }
 
-impl Drop for Reading {
+impl Drop for Mode {
     fn drop(&mut self) {
-        // SAFETY: the call reads one termios, which is here.
-        unsafe { libc::tcsetattr(io::stdin().as_raw_fd(), libc::TCSANOW, &self.0) };
+        if let Some(before) = BEFORE.get() {
+            self.set(before);
+        }
+        for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT] {
+            // SAFETY: the default takes no handler.
+            unsafe { libc::signal(signal, libc::SIG_DFL) };
+        }
+    }
+}
+
+/// Puts the terminal right, then ends as the signal does by itself.
+extern "C" fn interrupted(signal: libc::c_int) {
+    let said = match IN_CHINESE.load(Ordering::Relaxed) {
+        true => words::INTERRUPTED.zh,
+        false => words::INTERRUPTED.en,
+    };
+    // SAFETY: each of these is in the list of signal-safety(7), and what they read lives.
+    unsafe {
+        if let Some(before) = BEFORE.get() {
+            libc::tcsetattr(libc::STDIN_FILENO, libc::TCSANOW, before);
+        }
+        for part in ["\n", said, "\n"] {
+            libc::write(libc::STDOUT_FILENO, part.as_ptr().cast(), part.len());
+        }
+        libc::signal(signal, libc::SIG_DFL);
+        libc::raise(signal);
     }
 }
 
