@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
-use std::net::{TcpListener, UdpSocket};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Output;
 
@@ -418,6 +418,14 @@ fn the_daemon_looks_when_it_is_asked_and_shows_lights_in_words() {
 
     let foreign = [("Origin", "http://evil.example")];
     assert_eq!(console(&forepost, "POST", "/doctor/check", &foreign).status, 403);
+    // A name may lead here that somebody else gave.
+    let mut named = TcpStream::connect(forepost.console()).unwrap();
+    let head = "POST /doctor/check HTTP/1.1\r\nHost: front.evil.example\r\nContent-Length: 0\r\n\
+                Connection: close\r\n\r\n";
+    named.write_all(head.as_bytes()).unwrap();
+    let mut answer = String::new();
+    named.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
     assert_eq!(console(&forepost, "POST", "/doctor/check", &[]).status, 303);
     let told = wait_for(PATIENCE, || {
         let health = console(&forepost, "GET", "/health", &[]);
