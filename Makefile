@@ -94,7 +94,8 @@ night: ## a simulated year, machines, then the campaigns, in 150 minutes in all;
 	packaging/build
 	$(MAKE) --no-print-directory year
 	$(MAKE) --no-print-directory released
-	cargo nextest run --workspace --locked --profile night -E 'test(/(^|::)night_/)'
+	FOREPOST_PACKAGES=target/package \
+		cargo nextest run --workspace --locked --profile night -E 'test(/(^|::)night_/)'
 	cargo nextest run --workspace --locked --profile night -E 'test(the_program_of_the_last_release)'
 	left=$$(( $(NIGHT_SECONDS) - SECONDS ))
 	if [ "$$left" -lt "$$campaigns" ]; then
@@ -154,7 +155,8 @@ package: ## .deb, .rpm and tarball for glibc 2.28 and newer, tried and written t
 	$(MAKE) --no-print-directory launcher
 	$(MAKE) --no-print-directory web
 	packaging/build
-	cargo nextest run --workspace --locked --profile night -E 'binary(package)'
+	FOREPOST_PACKAGES=target/package \
+		cargo nextest run --workspace --locked --profile night -E 'binary(package)'
 	cat target/package/SHA256SUMS
 
 image: ## not built yet: will need the recipe in appliance/, mmdebstrap and systemd-boot-efi

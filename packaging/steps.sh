@@ -94,20 +94,28 @@ say_next() {
     fi
 }
 
+# Whether a person put anything there, or the service kept anything.
+anything_kept() {
+    [ -n "$(find "$state" /etc/forepost -mindepth 1 ! -path "$undelivered" 2>/dev/null | head -n 1)" ]
+}
+
 # When nothing runs any more, nothing comes: what is counted now is what is left.
 stop_and_count() {
     if systemd_runs; then
         # shellcheck disable=SC2086
         systemctl stop $units >/dev/null 2>&1 || true
     fi
-    [ -e "$configuration" ] && [ -d "$state" ] || return 0
-    list=$(/usr/bin/forepost queue list --json --limit 1 --config "$configuration" 2>/dev/null) ||
-        return 0
+    [ -d "$state" ] || return 0
+    rm -f "$undelivered"
     open=0
-    for number in $(printf '%s' "$list" |
-        grep -o '"\(waiting\|in flight\|parked\)":[0-9]*' | sed 's/.*://'); do
-        open=$((open + number))
-    done
+    if [ -e "$state/ledger/forepost.db" ]; then
+        list=$(/usr/bin/forepost queue list --json --limit 1 --config "$configuration" 2>/dev/null) ||
+            return 0
+        for number in $(printf '%s' "$list" |
+            grep -o '"\(waiting\|in flight\|parked\)":[0-9]*' | sed 's/.*://'); do
+            open=$((open + number))
+        done
+    fi
     echo "$open" >"$undelivered" || true
     if [ "$open" -gt 0 ]; then
         say '' "前置机:还有 $open 条记录没有送达平台,保留在 $state。" \
@@ -121,7 +129,7 @@ count_left() {
 }
 
 say_what_stays() {
-    [ -e "$state" ] || [ -e /etc/forepost ] || return 0
+    anything_kept || return 0
     left=$(count_left)
     say '' "前置机:数据和配置都保留着。彻底删除(无法恢复,未送达记录 ${left:-未知} 条):" \
         "Forepost: data and configuration stay. To delete them for good (undelivered records: ${left:-unknown}):" \

@@ -237,7 +237,7 @@ impl App {
                     None => Door::new(name, Arc::clone(&boot), service),
                     Some(door) => door.beside(service),
                 };
-                let listener = bind(&door, &listen, &mut sockets).await?;
+                let listener = bind(name, tls, &listen, &mut sockets).await?;
                 first.get_or_insert(door.clone());
                 bound.push((door.clone(), listener));
                 doors.push(Listener { door, tls });
@@ -335,11 +335,11 @@ struct Listener {
 
 /// Opens a listener, or takes the one that systemd opened; says its address in the log.
 async fn bind(
-    door: &Door,
+    zone: &'static str,
+    tls: bool,
     listen: &Listen,
     sockets: &mut Sockets,
 ) -> Result<TcpListener, StartError> {
-    let zone = door.zone;
     let listener = match listen {
         Listen::Address(address) => http::bind(zone, *address).await?,
         Listen::Passed(name) => {
@@ -350,8 +350,8 @@ async fn bind(
         }
     };
     match listener.local_addr() {
-        Ok(address) => log::info!(zone; "listening on {address}"),
-        Err(error) => log::warn!(zone; "listening on an address that is not told: {error}"),
+        Ok(address) => log::info!(zone, tls; "listening on {address}"),
+        Err(error) => log::warn!(zone, tls; "listening on an address that is not told: {error}"),
     }
     Ok(listener)
 }

@@ -197,7 +197,7 @@ pub fn ledger_keys(data: &Path, make: bool) -> Result<Keys, CredentialFault> {
     Ok(ledger::load_or_make_keys(&folder, make)?)
 }
 
-/// The same as text, for a backup.
+/// The text of the keys that [`ledger_keys`] opens, wherever they are kept: for a backup.
 pub fn ledger_keys_text(data: &Path) -> Result<SecretString, CredentialFault> {
     let folder = data.join("keys");
     if !ledger::has_keys(&folder)

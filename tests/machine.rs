@@ -12,6 +12,10 @@
 #[allow(dead_code, reason = "what is shared with the other black-box tests; not all is used here")]
 mod support;
 
+#[allow(dead_code, reason = "what packs is shared with the tests of the packages")]
+#[path = "support/packages.rs"]
+mod packages;
+
 #[path = "machine/first_day.rs"]
 mod first_day;
 #[path = "machine/guest.rs"]

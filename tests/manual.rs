@@ -14,6 +14,7 @@ mod manual;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use manual::{BOTH, anchors, headings, path};
 
@@ -197,6 +198,29 @@ fn every_key_of_the_configuration_that_a_manual_names_is_known() {
 }
 
 #[test]
+fn every_key_of_the_sample_configuration_stands_in_both_manuals() {
+    let sample = read("packaging/forepost.toml.sample");
+    let keys: BTreeSet<&str> = sample
+        .lines()
+        .filter_map(|line| line.trim_start_matches('#').split_once(" = "))
+        .map(|(key, _)| key)
+        .filter(|key| key.chars().all(|one| one.is_ascii_lowercase() || one == '_'))
+        .collect();
+    assert!(keys.len() > 80, "the keys are found, {}", keys.len());
+    for ((name, text), heading) in manuals().iter().zip(["配置项", "The configuration"]) {
+        let told = part(text, heading);
+        let is_told = |key: &&str| {
+            told.split('`').skip(1).step_by(2).any(|code| {
+                code.split(|one: char| !one.is_ascii_lowercase() && one != '_')
+                    .any(|one| one == *key)
+            })
+        };
+        let missing: Vec<_> = keys.iter().filter(|key| !is_told(key)).collect();
+        assert!(missing.is_empty(), "{name} does not tell of {missing:?}");
+    }
+}
+
+#[test]
 fn every_metric_stands_in_both_manuals_and_no_other() {
     let counted: BTreeSet<String> =
         forepost::metrics::ALL.iter().map(|(name, _, _)| (*name).to_owned()).collect();
@@ -241,4 +265,52 @@ fn every_line_of_the_journal_that_a_manual_tells_of_is_logged_with_these_fields(
             assert!(known, "{name}: nothing is logged as {words:?} with {fields:?}");
         }
     }
+}
+
+/// What `journalctl` prints of the journal in this folder.
+fn journalctl(folder: &Path, arguments: &[&str]) -> String {
+    let mut program = Command::new("journalctl");
+    program.arg("--quiet").arg("--directory").arg(folder.join("journal")).args(arguments);
+    let output = program.output().expect("journalctl starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn a_real_journal_finds_what_is_logged_by_the_fields_that_are_documented() {
+    const CONFIG: &str = "data = \"DATA\"\n[[hospital]]\ncode = \"H45010000001\"\n\
+        [zone.hospital]\nlisten = \"127.0.0.1:0\"\n\
+        [[caller]]\nname = \"his\"\naddresses = [\"127.0.0.1\"]\npush = true\n";
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data").display().to_string();
+    fs::write(folder.path().join("forepost.toml"), CONFIG.replace("DATA", &data)).unwrap();
+    let script = Path::new(ROOT).join("tests/support/journal.sh");
+    let mut program = Command::new("unshare");
+    program.args(["--mount", "--propagation", "private"]).arg(script);
+    let output = program.arg(env!("CARGO_BIN_EXE_forepost")).arg(folder.path()).output();
+    let has_journald = Path::new("/lib/systemd/systemd-journald").exists();
+    let output = output.expect("unshare starts; .ci/setup brings util-linux");
+    let words = String::from_utf8_lossy(&output.stderr);
+    let may_not = output.status.code() == Some(77) || words.starts_with("unshare:");
+    if !has_journald || may_not {
+        println!("skipped: no journal of its own (needs root, systemd's journald): {words}");
+        return;
+    }
+    assert!(output.status.success(), "{words}");
+    let seen = |arguments: &[&str]| journalctl(folder.path(), arguments);
+    let line = seen(&["INTERFACE=ic-register-push", "MESSAGE=answered", "-o", "json"]);
+    let line: serde_json::Value = serde_json::from_str(line.trim()).expect("there is one line");
+    assert_eq!(
+        (&line["CODE"], &line["CALLER"], &line["PRIORITY"]),
+        (&"400".into(), &"his".into(), &"5".into())
+    );
+    let id = line["REQUEST_ID"].as_str().expect("a request has an id");
+    assert_eq!(seen(&[&format!("REQUEST_ID={id}"), "-o", "cat"]).trim(), "answered");
+    let refused = seen(&["-p", "warning", "INTERFACE=ic-register-push", "-o", "cat"]);
+    assert!(refused.starts_with("refused: "), "{refused}");
+    assert_eq!(seen(&["-F", "INTERFACE"]).trim(), "ic-register-push");
+    let fields = seen(&["--fields"]);
+    let told = named(part(&read(&path(BOTH[1])), "Journal fields"));
+    let known = fields.lines().filter(|one| told.contains(*one)).count();
+    assert!(known >= 8, "of the documented fields are there:\n{fields}");
 }

@@ -3,8 +3,8 @@
 //!
 //! Packages are packed here around the binary of the tests and installed into copies of a small
 //! Debian, by chroot, as root. No systemd runs there: that a running service is taken over is shown
-//! in `machine.rs`. The tests that begin with `night_` look at the release in `target/package`:
-//! `make package` makes it and runs them.
+//! in `machine.rs`. The tests that begin with `night_` look at the release in `target/package`, and
+//! `make package`, which makes it, runs all of them with it.
 //!
 //! Start reading at `package/life.rs`.
 
@@ -14,7 +14,7 @@
 mod life;
 #[path = "package/manual.rs"]
 mod manual;
-#[path = "package/packages.rs"]
+#[path = "support/packages.rs"]
 mod packages;
 #[path = "package/release.rs"]
 mod release;

@@ -34,8 +34,8 @@ mod tests {
     fn a_token_that_says_when_it_ends_is_read_and_no_other() {
         // The example of RFC 7519, 3.1.
         let example = "eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9.\
-                       eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc\
-                       19yb290Ijp0cnVlfQ.dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+                       eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS\
+                       9pc19yb290Ijp0cnVlfQ.dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
         assert_eq!(end(example), Some(Time(1_300_819_380_000)));
         assert_eq!(end(&format!("Bearer {example}")), Some(Time(1_300_819_380_000)));
         for other in ["", "abc", "a.b", "a.b.c", "a.e30.c", "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="] {

@@ -74,3 +74,24 @@ pub(super) fn take(mut section: Section<'_>) -> BackupOptions {
     section.end();
     options
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::config::Config;
+
+    const SMALL: &str = "data = \"/d\"\n[[hospital]]\ncode = \"H1\"\n";
+
+    #[test]
+    fn every_mistake_is_named_and_what_is_not_said_has_a_default() {
+        let config = Config::parse(&format!("{SMALL}[backup]\nto = \"/mnt/b\"\n"), "f").unwrap();
+        let kept = config.backup.kept;
+        assert_eq!((kept.daily, kept.weekly, kept.monthly), (7, 5, 12));
+        assert!(!config.backup.plain && !config.backup.mounted);
+        assert!(config.paths.contains(&"/mnt/b".into()), "{:?}", config.paths);
+        let wrong = "[backup]\nto = \"b\"\nrecipients = [\"age1\"]\nkeep_daily = 0\nkeep = 3\n";
+        let fault = Config::parse(&format!("{SMALL}{wrong}"), "f").err().unwrap().to_string();
+        for key in ["to", "recipients", "keep_daily", "keep"] {
+            assert!(fault.contains(&format!("backup.{key}: ")), "{key} in\n{fault}");
+        }
+    }
+}

@@ -87,14 +87,14 @@ mod tests {
                     hospitals = [\"H2\"]\n";
         let fault = Config::parse(&format!("{SMALL}{text}"), "f").err().unwrap().to_string();
         for expected in [
-            "f: dictionary.shrink_percent_max: ",
-            "f: dictionary_source[0].kind: ",
-            "f: dictionary_source[0].hospital: ",
-            "f: dictionary_source[1].url: ",
-            "f: dictionary_source[1].interval_minutes: ",
-            "f: dictionary_source.name: ",
-            "f: caller[0].success_code: ",
-            "f: caller.hospitals: ",
+            ": dictionary.shrink_percent_max: ",
+            ": dictionary_source[0].kind: ",
+            ": dictionary_source[0].hospital: ",
+            ": dictionary_source[1].url: ",
+            ": dictionary_source[1].interval_minutes: ",
+            ": dictionary_source.name: ",
+            ": caller[0].success_code: ",
+            ": caller.hospitals: ",
         ] {
             assert!(fault.contains(expected), "{expected} in\n{fault}");
         }

@@ -24,8 +24,12 @@ pub(super) struct Mistakes {
 
 impl Mistakes {
     pub fn new(file: &str, text: &str) -> Mistakes {
-        let (list, paths) = Default::default();
-        Mistakes { file: file.to_owned(), text: text.to_owned(), list, paths }
+        Mistakes {
+            file: file.to_owned(),
+            text: text.to_owned(),
+            list: RefCell::default(),
+            paths: RefCell::default(),
+        }
     }
 
     /// Every path that a key gave, in the order of reading.

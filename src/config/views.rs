@@ -170,7 +170,7 @@ mod tests {
             "views[1].date_format",
             "views[1].columns",
         ] {
-            assert!(all.contains(&format!("f: {key}: ")), "{key} in\n{all}");
+            assert!(all.contains(&format!(": {key}: ")), "{key} in\n{all}");
         }
         assert!(!all.contains("geheim"), "{all}");
     }

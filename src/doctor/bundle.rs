@@ -7,7 +7,6 @@
 
 use std::fs;
 use std::io::Write;
-use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -20,7 +19,7 @@ use tokio::time::timeout;
 
 use super::limits::{BUNDLE_FILE_BYTES_MAX, BUNDLE_LOG_LINES, PROGRAM_WAIT};
 use super::redact::{self, Filter};
-use crate::config::{Config, Listen, Zone};
+use crate::config::{Config, Zone};
 use crate::console::Report;
 use crate::host;
 use crate::ledger::{Ledger, LedgerError};
@@ -188,12 +187,11 @@ async fn told(program: &str, arguments: &[&str]) -> String {
 
 /// What the running service says of itself.
 async fn from_console(zone: &Zone, path: &str) -> String {
-    let mut address = match &zone.listen {
-        Some(Listen::Address(address)) => *address,
-        // The port of forepost-console.socket; one moved by a drop-in does not answer, which is
-        // said.
-        Some(Listen::Passed(_)) => SocketAddr::from(([127, 0, 0, 1], 9180)),
-        None => return "the console zone has no plain address\n".to_owned(),
+    let listen = zone.listen.clone();
+    let looking = move || listen.map(|listen| super::zone::addresses(&listen)).unwrap_or_default();
+    let addresses = tokio::task::spawn_blocking(looking).await.unwrap_or_default();
+    let Some(mut address) = addresses.first().copied() else {
+        return "the console zone has no plain address that is known\n".to_owned();
     };
     if address.ip().is_unspecified() {
         let own = if address.is_ipv4() {

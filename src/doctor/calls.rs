@@ -133,75 +133,61 @@ fn unusable(subject: &str, error: &OptionsError) -> Finding {
 /// What an HTTP peer did. `key`: where the configuration has its address.
 fn of_http(subject: &str, fault: &Fault, key: &str) -> Finding {
     let detail = &fault.detail;
-    let (step, zh, en, next) = match fault.step {
-        "refused" | "token refused" | "no token" | "sign" => (
-            "credentials",
-            format!("对方拒绝了身份：{detail}"),
-            format!("the peer refuses who we are: {detail}"),
-            Words::new(
-                "核对该节的身份信息（`header`、`token_file`、密钥文件）是否为对方发放的，并请对方确认\
-                 账号已启用、本机地址已登记",
-                "check the credentials of this section (`header`, key files) against what the peer \
-                 gave out, and ask whether the account is enabled and this address entered there",
-            ),
-        ),
-        "absent" => (
-            "call",
-            format!("服务器在，但没有这个地址：{detail}"),
-            format!("the server is there, but not this address: {detail}"),
-            Words::new(
-                format!("核对 `{key}` 中的路径，与对方文档一致"),
-                format!("check the path in `{key}` against the peer's document"),
-            ),
-        ),
-        "redirect" => (
-            "call",
-            format!("对方要求转到别处：{detail}"),
-            format!("the peer sends us elsewhere: {detail}"),
-            Words::new(
-                format!("`{key}` 写最终地址，注意 http 与 https"),
-                format!("name the final address in `{key}`; mind http and https"),
-            ),
-        ),
-        "busy" => (
-            "call",
-            format!("对方暂时忙：{detail}"),
-            format!("the peer is busy: {detail}"),
-            Words::new(
-                "稍后再查；持续则请对方处理",
-                "look again later; if it stays, call the peer",
-            ),
-        ),
-        "timeout" => (
-            "call",
-            format!("连接已建立，但没有应答：{detail}"),
-            format!("connected, but not answered: {detail}"),
-            Words::new(
-                "请对方检查服务是否停滞；中间的网闸、代理也可能吞掉请求",
-                "have the peer see whether its service hangs; a gateway in between may swallow \
-                 requests as well",
-            ),
-        ),
-        "wrong type" | "broken answer" | "not a dictionary" => (
-            "call",
-            format!("应答不是所期望的格式：{detail}"),
-            format!("the answer is not what was asked for: {detail}"),
-            Words::new(
-                format!("多为地址指向了别的程序或登录页：核对 `{key}`"),
-                format!("mostly another program or a login page answers: check `{key}`"),
-            ),
-        ),
-        step => (
-            "call",
-            format!("调用失败：{step}：{detail}"),
-            format!("the call failed: {step}: {detail}"),
-            Words::new(
-                "请对方查看其日志；本机日志：`journalctl -u forepost`",
-                "have the peer look at its log; ours is `journalctl -u forepost`",
-            ),
-        ),
+    let is_refusal = matches!(fault.step, "refused" | "token refused" | "no token" | "sign");
+    let step = if is_refusal { "credentials" } else { "call" };
+    let (zh, en) = match fault.step {
+        _ if is_refusal => ("对方拒绝了身份", "the peer refuses who we are"),
+        "absent" => ("服务器在，但没有这个地址", "the server is there, but not this address"),
+        "redirect" => ("对方要求转到别处", "the peer sends us elsewhere"),
+        "busy" => ("对方暂时忙", "the peer is busy"),
+        "timeout" => ("连接已建立，但没有应答", "connected, but not answered"),
+        "wrong type" | "broken answer" | "not a dictionary" => {
+            ("应答不是所期望的格式", "the answer is not what was asked for")
+        }
+        _ => {
+            let words =
+                Words::new(format!("调用失败：{fault}"), format!("the call failed: {fault}"));
+            return Finding::failing(subject, step, words, after_http(fault.step, key));
+        }
     };
-    Finding::failing(subject, step, Words::new(zh, en), next)
+    let words = Words::new(format!("{zh}：{detail}"), format!("{en}: {detail}"));
+    Finding::failing(subject, step, words, after_http(fault.step, key))
+}
+
+/// What to do about it.
+fn after_http(step: &str, key: &str) -> Words {
+    match step {
+        "refused" | "token refused" | "no token" | "sign" => Words::new(
+            "核对该节的身份信息（`header`、`token_file`、密钥文件）是否为对方发放的，并请对方确认账号已\
+             启用、本机地址已登记",
+            "check the credentials of this section (`header`, key files) against what the peer \
+             gave out, and ask whether the account is enabled and this address entered there",
+        ),
+        "absent" => Words::new(
+            format!("核对 `{key}` 中的路径，与对方文档一致"),
+            format!("check the path in `{key}` against the peer's document"),
+        ),
+        "redirect" => Words::new(
+            format!("`{key}` 写最终地址，注意 http 与 https"),
+            format!("name the final address in `{key}`; mind http and https"),
+        ),
+        "busy" => {
+            Words::new("稍后再查；持续则请对方处理", "look again later; if it stays, call the peer")
+        }
+        "timeout" => Words::new(
+            "请对方检查服务是否停滞；中间的网闸、代理也可能吞掉请求",
+            "have the peer see whether its service hangs; a gateway in between may swallow \
+             requests as well",
+        ),
+        "wrong type" | "broken answer" | "not a dictionary" => Words::new(
+            format!("多为地址指向了别的程序或登录页：核对 `{key}`"),
+            format!("mostly another program or a login page answers: check `{key}`"),
+        ),
+        _ => Words::new(
+            "请对方查看其日志；本机日志：`journalctl -u forepost`",
+            "have the peer look at its log; ours is `journalctl -u forepost`",
+        ),
+    }
 }
 
 /// A source of DICOM's own protocol: what it offers, and C-ECHO.

@@ -23,7 +23,7 @@ impl Daily {
         Arc::new(Daily { subjects, board, clock })
     }
 
-    /// From now on what another configuration names is looked at.
+    /// From now on these are looked at, at once for the first time.
     pub fn replace(&self, subjects: Subjects) {
         *self.subjects.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(subjects);
         self.board.ask();

@@ -73,7 +73,10 @@ fn not_connected(subject: &str, fault: &Fault) -> Finding {
     let detail = &fault.detail;
     let is =
         |states: &[&str]| states.iter().any(|state| detail.contains(&format!("SQLSTATE {state}")));
-    let (step, zh, next) = if is(&["28", "42501"]) {
+    // PostgreSQL's driver has one state for every refusal; only the server's words tell.
+    let words = ["authentication", "role ", "Access denied", "Login failed", "ORA-01017"];
+    let is_refused = is(&["28"]) || words.iter().any(|one| detail.contains(one));
+    let (step, zh, next) = if is_refused {
         (
             "credentials",
             "数据库拒绝登录",
@@ -89,7 +92,8 @@ fn not_connected(subject: &str, fault: &Fault) -> Finding {
             "ODBC 驱动不可用",
             Words::new(
                 "安装数据库的 ODBC 驱动，`connection` 中写 `Driver=驱动文件的完整路径`",
-                "install the database's ODBC driver and name its file in `connection`: `Driver=PATH`",
+                "install the database's ODBC driver and name its file in `connection`: \
+                 `Driver=PATH`",
             ),
         )
     } else {

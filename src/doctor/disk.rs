@@ -83,8 +83,8 @@ fn room_finding(subject: &str, folder: &Path, room: Room, marks: &Marks) -> Find
     let next = Words::new(
         "找出占用者：`du -xh --max-depth=2 / | sort -h | tail`；不属于本程序的移走；影像缓存可用 \
          `forepost cache evict` 腾出，或换更大的磁盘",
-        "find what takes it: `du -xh --max-depth=2 / | sort -h | tail`; move what is not ours; make \
-         room among the studies by `forepost cache evict`, or take a larger disk",
+        "find what takes it: `du -xh --max-depth=2 / | sort -h | tail`; move what is not ours; \
+         make room among the studies by `forepost cache evict`, or take a larger disk",
     );
     if room.free < SPARE_BYTES {
         let words = Words::new(
@@ -216,8 +216,8 @@ fn sync_finding(subject: &str, folder: &Path) -> Finding {
             ),
             std::io::ErrorKind::ReadOnlyFilesystem => Words::new(
                 "文件系统只读，多为磁盘故障：`dmesg | tail`，更换磁盘并从备份恢复",
-                "the file system is read-only, mostly for a broken disk: `dmesg | tail`, replace it \
-                 and restore the backup",
+                "the file system is read-only, mostly for a broken disk: `dmesg | tail`, replace \
+                 it and restore the backup",
             ),
             _ => Words::new(
                 "以 root 或服务的用户运行；检查权限与磁盘（`dmesg | tail`）",

@@ -40,10 +40,15 @@ fn keyless(fault: &CredentialFault) -> Finding {
         CredentialFault::Keys(KeyFault::Open { path, .. }) => {
             Words::new(format!("`chmod 600 {path}`"), format!("`chmod 600 {path}`"))
         }
-        _ => Words::new(
+        CredentialFault::Keys(_) => Words::new(
             "从备份恢复密钥文件（`forepost restore`）；没有它，账本中的个人信息无人能读",
-            "restore the key file from the backup (`forepost restore`); without it nobody reads what \
-             is personal in the ledger",
+            "restore the key file from the backup (`forepost restore`); without it nobody reads \
+             what is personal in the ledger",
+        ),
+        _ => Words::new(
+            "以 root 运行；凭据只能在封存它的机器上打开，换过主板或 TPM 时从备份恢复（`forepost restore`）",
+            "run it as root; the credential opens on the machine that sealed it only: with another \
+             board or TPM restore the backup (`forepost restore`)",
         ),
     };
     Finding::failing("keys", "read", words, next)
@@ -88,8 +93,8 @@ fn not_open(error: &LedgerError) -> Finding {
         ),
         _ => Words::new(
             "以 root 或服务的用户运行；若文件损坏：停止服务，保留 ledger 目录，`forepost restore`",
-            "run it as root or as the service's user; if the file is damaged: stop the service, keep \
-             the folder, `forepost restore`",
+            "run it as root or as the service's user; if the file is damaged: stop the service, \
+             keep the folder, `forepost restore`",
         ),
     };
     Finding::failing(SUBJECT, "open", words, next)
@@ -137,8 +142,8 @@ fn integrity(ledger: &Ledger) -> Finding {
                 Words::new(format!("文件损坏：{lines}"), format!("the file is damaged: {lines}"));
             let next = Words::new(
                 "停止服务，保留 ledger 目录的副本，检查磁盘（`smartctl -a`），然后 `forepost restore`",
-                "stop the service, keep a copy of the folder, look at the disk (`smartctl -a`), then \
-                 `forepost restore`",
+                "stop the service, keep a copy of the folder, look at the disk (`smartctl -a`), \
+                 then `forepost restore`",
             );
             Finding::failing(SUBJECT, "integrity", words, next)
         }

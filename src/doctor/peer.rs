@@ -301,7 +301,7 @@ fn ending(
         return Finding::failing(subject, step, words, renew);
     }
     let words =
-        Words::new(format!("{zh}还有 {} 到期", span.zh), format!("{en} ends in {}", span.en));
+        Words::new(format!("{zh}还有 {}到期", span.zh), format!("{en} ends in {}", span.en));
     let [first, _, last] = EXPIRY_DAYS.map(|days| i64::from(days) * DAY_MS);
     match left {
         // The next daily look would come too late.
@@ -349,51 +349,8 @@ fn words_of(
     ends: Option<Time>,
     now: Time,
 ) -> (String, String, Words) {
-    let clock = Words::new(
-        "请对方更换证书；先用 `forepost doctor --only clock` 确认本机时钟正确",
-        "have the peer's certificate replaced; first see by `forepost doctor --only clock` that \
-         this machine's clock is right",
-    );
     match error {
-        rustls::Error::InvalidCertificate(fault) => match fault {
-            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-                let ago = span(ends.map_or(0, |ends| now.since_ms(ends)));
-                let zh = format!("对方的证书已过期 {}", ago.zh);
-                (zh, format!("its certificate ended {} ago", ago.en), clock)
-            }
-            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => (
-                "对方的证书尚未生效".to_owned(),
-                "its certificate is not good yet".to_owned(),
-                clock,
-            ),
-            CertificateError::UnknownIssuer | CertificateError::BadSignature => (
-                "对方的证书由未知机构签发".to_owned(),
-                "its certificate is signed by an authority that is not known here".to_owned(),
-                Words::new(
-                    "向对方索取其 CA 证书（PEM），保存后写入该节的 `ca_files`",
-                    "ask the peer for the certificate of its authority (PEM) and name the file in \
-                     `ca_files` of this section",
-                ),
-            ),
-            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-                (
-                    format!("对方的证书不是签给 {host} 的"),
-                    format!("its certificate is not made out to {host}"),
-                    Words::new(
-                        "配置中改用证书上的名称，或请对方重新签发",
-                        "use the name of the certificate in the configuration, or have it made anew",
-                    ),
-                )
-            }
-            other => {
-                let next = Words::new("请对方检查其证书", "have the peer look at its certificate");
-                (
-                    format!("对方的证书不可接受：{other}"),
-                    format!("its certificate is refused: {other}"),
-                    next,
-                )
-            }
-        },
+        rustls::Error::InvalidCertificate(fault) => refused_certificate(host, fault, ends, now),
         rustls::Error::AlertReceived(
             alert @ (AlertDescription::CertificateRequired
             | AlertDescription::BadCertificate
@@ -406,7 +363,8 @@ fn words_of(
             format!("the peer refuses our certificate: {alert:?}"),
             Words::new(
                 "核对 `client_certificate`、`client_key`，并请对方登记该证书",
-                "check `client_certificate` and `client_key`, and have the certificate entered there",
+                "check `client_certificate` and `client_key`, and have the certificate entered \
+                 there",
             ),
         ),
         other => (
@@ -417,6 +375,55 @@ fn words_of(
                 "perhaps the port speaks no TLS, or only an old one: TLS 1.2 or 1.3 is needed",
             ),
         ),
+    }
+}
+
+/// What is wrong with a certificate.
+fn refused_certificate(
+    host: &str,
+    fault: &CertificateError,
+    ends: Option<Time>,
+    now: Time,
+) -> (String, String, Words) {
+    let clock = Words::new(
+        "请对方更换证书；先用 `forepost doctor --only clock` 确认本机时钟正确",
+        "have the peer's certificate replaced; first see by `forepost doctor --only clock` that \
+         this machine's clock is right",
+    );
+    match fault {
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            let ago = span(ends.map_or(0, |ends| now.since_ms(ends)));
+            let zh = format!("对方的证书已过期 {}", ago.zh);
+            (zh, format!("its certificate ended {} ago", ago.en), clock)
+        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            ("对方的证书尚未生效".to_owned(), "its certificate is not good yet".to_owned(), clock)
+        }
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => (
+            "对方的证书由未知机构签发".to_owned(),
+            "its certificate is signed by an authority that is not known here".to_owned(),
+            Words::new(
+                "向对方索取其 CA 证书（PEM），保存后写入该节的 `ca_files`",
+                "ask the peer for the certificate of its authority (PEM) and name the file in \
+                 `ca_files` of this section",
+            ),
+        ),
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => (
+            format!("对方的证书不是签给 {host} 的"),
+            format!("its certificate is not made out to {host}"),
+            Words::new(
+                "配置中改用证书上的名称，或请对方重新签发",
+                "use the name of the certificate in the configuration, or have it made anew",
+            ),
+        ),
+        other => {
+            let next = Words::new("请对方检查其证书", "have the peer look at its certificate");
+            (
+                format!("对方的证书不可接受：{other}"),
+                format!("its certificate is refused: {other}"),
+                next,
+            )
+        }
     }
 }
 

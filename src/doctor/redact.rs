@@ -230,8 +230,9 @@ mod tests {
 
     #[test]
     fn of_a_configuration_the_keys_stay_and_what_is_not_known_to_be_plain_goes() {
-        let table: toml::Table = "data = \"/d\"\n[[source]]\nname = \"region\"\nurl = \"http://u:p@h/\"\n\
-             parallel_max = 4\n[[source.header]]\nname = \"X-App\"\nvalue_file = \"/secret/place\"\n\
+        let table: toml::Table = "data = \"/d\"\n[[source]]\nname = \"region\"\n\
+             url = \"http://u:p@h/\"\nparallel_max = 4\n[[source.header]]\nname = \"X-App\"\n\
+             value_file = \"/secret/place\"\n\
              [[databases]]\nname = \"his\"\nconnection = \"Driver=d;UID=reader\"\n\
              note = \"王小明\"\n"
             .parse()

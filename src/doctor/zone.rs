@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -22,41 +22,90 @@ const PROCESSES_MAX: usize = 20_000;
 pub(super) fn findings(subject: &str, zone: &Zone, now: Time) -> Vec<Finding> {
     let mut findings = Vec::new();
     if let Some(listen) = &zone.listen {
-        findings.push(listening(subject, listen));
+        heard(subject, listen, &mut findings);
     }
     if let Some((listen, certificate)) = &zone.listen_tls {
-        findings.push(listening(subject, listen));
-        let address = match listen {
-            Listen::Address(address) => *address,
-            // Its address is systemd's to know: each of this machine's may be the one.
-            Listen::Passed(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
-        };
-        findings.extend(of_certificate(subject, address, certificate, now));
+        let addresses = heard(subject, listen, &mut findings);
+        findings.extend(of_certificate(subject, &addresses, certificate, now));
     }
     findings
 }
 
-fn listening(subject: &str, listen: &Listen) -> Finding {
+/// Tells of a listener; the addresses at which it is reached, as far as they are known.
+fn heard(subject: &str, listen: &Listen, findings: &mut Vec<Finding>) -> Vec<SocketAddr> {
     match listen {
-        Listen::Address(address) => own_listener(subject, *address),
-        Listen::Passed(name) => passed(subject, name),
+        Listen::Address(address) => {
+            findings.push(own_listener(subject, *address));
+            vec![*address]
+        }
+        Listen::Passed(name) => {
+            let (finding, addresses) = passed(subject, name);
+            findings.push(finding);
+            addresses
+        }
     }
 }
 
-/// Whether systemd holds the socket open that the configuration names.
-fn passed(subject: &str, name: &str) -> Finding {
-    let unit = format!("forepost-{name}.socket");
-    let asked = Command::new("systemctl").args(["is-active", "--quiet", &unit]).status();
-    if asked.is_ok_and(|status| status.success()) {
-        let words = Words::new(format!("{unit} 已打开"), format!("{unit} is open"));
-        return Finding::fine(subject, "listen", words);
+/// The addresses of a listener, for who wants to call it.
+pub(super) fn addresses(listen: &Listen) -> Vec<SocketAddr> {
+    match listen {
+        Listen::Address(address) => vec![*address],
+        Listen::Passed(name) => unit(name).map_or_else(|_| Vec::new(), |(_, addresses)| addresses),
     }
-    let words = Words::new(format!("{unit} 没有打开"), format!("{unit} is not open"));
-    let next = Words::new(
-        format!("以 root 运行：`systemctl enable --now {unit}`"),
-        format!("as root: `systemctl enable --now {unit}`"),
+}
+
+/// The state of the socket unit behind a name, and where it listens (systemctl(1), show).
+fn unit(name: &str) -> Result<(String, Vec<SocketAddr>), String> {
+    let unit = format!("forepost-{name}.socket");
+    let asked = Command::new("systemctl")
+        .args(["show", &unit, "--property=ActiveState,Listen"])
+        .stdin(Stdio::null())
+        .output();
+    let output = asked.map_err(|error| error.to_string())?;
+    if !output.status.success() {
+        return Err(String::from_utf8_lossy(&output.stderr).trim().to_owned());
+    }
+    Ok(shown(&String::from_utf8_lossy(&output.stdout)))
+}
+
+/// What `systemctl show` prints: `ActiveState=active`, `Listen=0.0.0.0:80 (Stream)`.
+fn shown(text: &str) -> (String, Vec<SocketAddr>) {
+    let values = |key: &'static str| text.lines().filter_map(move |line| line.strip_prefix(key));
+    let state = values("ActiveState=").next().unwrap_or("unknown").to_owned();
+    let address = |value: &str| value.split_whitespace().next()?.parse().ok();
+    (state, values("Listen=").filter_map(address).collect())
+}
+
+/// A socket that systemd opens.
+fn passed(subject: &str, name: &str) -> (Finding, Vec<SocketAddr>) {
+    let unit_name = format!("forepost-{name}.socket");
+    let (state, addresses) = match unit(name) {
+        Ok(told) => told,
+        Err(error) => {
+            let words = Words::new(
+                format!("端口由 systemd 打开（{unit_name}），状态看不到：{error}"),
+                format!("systemd opens it ({unit_name}); its state cannot be seen: {error}"),
+            );
+            return (Finding::fine(subject, "listen", words), Vec::new());
+        }
+    };
+    let list: Vec<String> = addresses.iter().map(SocketAddr::to_string).collect();
+    let list = list.join(" ");
+    let words = Words::new(
+        format!("{unit_name} {state}：{list}"),
+        format!("{unit_name} is {state}: {list}"),
     );
-    Finding::failing(subject, "listen", words, next)
+    let finding = match state.as_str() {
+        "active" => Finding::fine(subject, "listen", words),
+        _ => {
+            let next = Words::new(
+                format!("`systemctl enable --now {unit_name}`，然后 `systemctl restart forepost`"),
+                format!("`systemctl enable --now {unit_name}`, then `systemctl restart forepost`"),
+            );
+            Finding::failing(subject, "listen", words, next)
+        }
+    };
+    (finding, addresses)
 }
 
 /// Whether the address is this machine's, and who listens there. The port itself is never bound: a
@@ -135,7 +184,8 @@ fn holder(inodes: &BTreeSet<String>) -> Option<String> {
 
 /// The inodes of the sockets that listen where a connection to the address would arrive.
 fn listeners(address: SocketAddr) -> BTreeSet<String> {
-    let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(fs::read_to_string);
+    // By our own process: `/proc` of the service's unit shows processes only.
+    let tables = ["/proc/self/net/tcp", "/proc/self/net/tcp6"].map(fs::read_to_string);
     tables.into_iter().flatten().flat_map(|table| listed(&table, address)).collect()
 }
 
@@ -171,7 +221,7 @@ fn ip_of(hex: &str) -> Option<IpAddr> {
 
 fn of_certificate(
     subject: &str,
-    address: SocketAddr,
+    addresses: &[SocketAddr],
     certificate: &Certificate,
     now: Time,
 ) -> Vec<Finding> {
@@ -192,17 +242,22 @@ fn of_certificate(
     let ends = first_end(&chain);
     let mut findings = vec![certificate_finding(subject, "certificate", ends, now)];
     if let Some(first) = chain.first() {
-        findings.push(names(subject, address, first));
+        findings.extend(names(subject, addresses, first));
     }
     findings
 }
 
-/// Whether the certificate is made out to an address under which the door is reached.
-fn names(subject: &str, address: SocketAddr, certificate: &CertificateDer<'_>) -> Finding {
-    let addresses = match address.ip().is_unspecified() {
-        true => own_addresses(),
-        false => BTreeSet::from([address.ip()]),
-    };
+/// Whether the certificate is made out to an address under which the door is reached. Nothing where
+/// no address is known: the service's unit may not ask for those of the network cards.
+fn names(subject: &str, at: &[SocketAddr], certificate: &CertificateDer<'_>) -> Option<Finding> {
+    let named = at.iter().map(SocketAddr::ip).filter(|ip| !ip.is_unspecified());
+    let mut addresses: BTreeSet<IpAddr> = named.collect();
+    if addresses.is_empty() {
+        addresses = own_addresses();
+    }
+    if addresses.is_empty() {
+        return None;
+    }
     let fits: Vec<String> = addresses
         .iter()
         .map(IpAddr::to_string)
@@ -214,7 +269,7 @@ fn names(subject: &str, address: SocketAddr, certificate: &CertificateDer<'_>) -
             format!("证书签给了 {fits}"),
             format!("the certificate is made out to {fits}"),
         );
-        return Finding::fine(subject, "names", words);
+        return Some(Finding::fine(subject, "names", words));
     }
     let list: Vec<String> = addresses.iter().map(IpAddr::to_string).collect();
     let list = list.join(" ");
@@ -226,7 +281,7 @@ fn names(subject: &str, address: SocketAddr, certificate: &CertificateDer<'_>) -
         "如果调用方按 IP 访问：`forepost certificate` 时加上该 IP",
         "if callers come by IP, make it anew with that address: `forepost certificate`",
     );
-    Finding::warning(subject, "names", words, next)
+    Some(Finding::warning(subject, "names", words, next))
 }
 
 /// The addresses of this machine's network cards, those that reach no further than itself left out
@@ -285,11 +340,21 @@ mod tests {
         let table = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   \
                      uid  timeout inode\n   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 \
                      00:00000000 00000000     0        0 4711 1\n   1: 0100007F:1F90 \
-                     0100007F:C001 01 00000000:00000000 00:00000000 00000000     0        0 4712 1\n";
+                     0100007F:C001 01 00000000:00000000 00:00000000 00000000 0 0 4712 1\n";
         let found = |address: &str| listed(table, address.parse().unwrap());
         assert_eq!(found("127.0.0.1:8080"), ["4711"]);
         assert_eq!(found("0.0.0.0:8080"), ["4711"]);
         assert!(found("127.0.0.1:8081").is_empty() && found("192.0.2.1:8080").is_empty());
+    }
+
+    #[test]
+    fn a_socket_unit_tells_where_it_listens() {
+        let told =
+            shown("Listen=0.0.0.0:80 (Stream)\nListen=[::]:80 (Stream)\nActiveState=active\n");
+        let addresses: Vec<SocketAddr> =
+            ["0.0.0.0:80", "[::]:80"].map(|at| at.parse().unwrap()).into();
+        assert_eq!(told, ("active".to_owned(), addresses));
+        assert_eq!(shown("").0, "unknown");
     }
 
     #[test]

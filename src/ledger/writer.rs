@@ -300,7 +300,8 @@ fn checkpoint_until(connection: &Connection, end: &std::sync::mpsc::Receiver<()>
         }
         // Once a reader, not twice a second.
         if is_long && held && !told {
-            log::info!(bytes; "the ledger's log grows while somebody reads: a backup, a long list");
+            log::info!(bytes;
+                "the ledger's log grows while somebody reads: a backup, or a long list");
         }
         told = is_long && held;
     }

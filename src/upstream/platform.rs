@@ -182,8 +182,8 @@ impl Platform {
         Ok(Platform { places: places? })
     }
 
-    /// Asks a destination what may be done at the address of its first interface, as whoever
-    /// delivers there would; OPTIONS changes nothing (RFC 9110, 9.3.7). `None`: no such destination.
+    /// Asks a destination what may be done at the address of an interface, as who delivers there;
+    /// OPTIONS changes nothing (RFC 9110, 9.3.7). `None`: there is no such destination.
     pub async fn probe(&self, destination: &str, interface: &str, now: Time) -> Option<Probed> {
         let place = self.places.get(destination)?;
         let timeout = |_| Err(Fault::peer("timeout", "no answer in time"));

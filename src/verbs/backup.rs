@@ -25,8 +25,8 @@ use serde_json::{Value, json};
 use super::{ByArgument, ConfigArgument, DONE, FAILED, MISUSED, fail, open_beside, open_to_read};
 use crate::clock;
 use crate::config::Config;
-use crate::host::{self, CredentialFault};
-use crate::ledger::{self, BackupNoted, Facts, LedgerError, Snapshot};
+use crate::host::{CredentialFault, ledger_keys_text};
+use crate::ledger::{BackupNoted, Facts, LedgerError, Snapshot};
 use crate::limits::NAMED_FILES_MAX;
 use crate::model::Time;
 use crate::seal::age::{AgeFault, Identity, Recipient, Sealer};
@@ -189,8 +189,9 @@ fn make(arguments: &MakeArguments) -> Result<u8, u8> {
         );
         return Err(MISUSED);
     }
+    let known = is_known(&config, &to)?;
     let (began_at, begun) = (clock::now(), Instant::now());
-    let made = write(arguments, &config, &to, &recipients, began_at);
+    let made = write(arguments, &config, &to, known, &recipients, began_at);
     let (file, bytes, digest, fault) = match &made {
         Ok(made) => (made.file.clone(), made.bytes, Some(made.digest), String::new()),
         Err(fault) => (String::new(), 0, None, fault.to_string()),
@@ -222,13 +223,14 @@ fn write(
     arguments: &MakeArguments,
     config: &Config,
     to: &Path,
+    known: bool,
     recipients: &[Recipient],
     now: Time,
 ) -> Result<Made, BackupFault> {
     let _lock = only_one(&config.data)?;
     let (hospital, options) = (first_hospital(config), &config.backup);
     let folder = Folder::open(to, hospital)?;
-    folder.check(&config.data, options.mounted, is_known(config, to)?, arguments.new_folder)?;
+    folder.check(&config.data, options.mounted, known, arguments.new_folder)?;
     let files = gathered(config, &arguments.config.config)?;
     let mut snapshot = Snapshot::take(&config.data.join("ledger"))?;
     let small: u64 = files.iter().map(|(_, bytes)| bytes.len() as u64 + 1_024).sum();
@@ -261,11 +263,10 @@ fn only_one(data: &Path) -> Result<File, BackupFault> {
 }
 
 /// Whether a backup went to that folder before.
-fn is_known(config: &Config, to: &Path) -> Result<bool, BackupFault> {
-    let keys = host::ledger_keys(&config.data, false)?;
-    let ledger = ledger::Ledger::open_to_read(&config.data.join("ledger"), keys)?;
+fn is_known(config: &Config, to: &Path) -> Result<bool, u8> {
+    let noted = open_to_read(config)?.backups().map_err(fail)?;
     let folder = to.display().to_string();
-    Ok(ledger.backups()?.iter().any(|one| one.folder == folder && one.fault.is_empty()))
+    Ok(noted.iter().any(|one| one.folder == folder && one.fault.is_empty()))
 }
 
 /// Every small file of a backup with its bytes: the configuration, what it names, what lies beside
@@ -310,7 +311,7 @@ fn gathered(config: &Config, path: &Path) -> Result<Vec<(Entry, Vec<u8>)>, Backu
         gathered.push((Entry { name, role, path, mode, of_service }, bytes));
     }
     // Wherever the keys are kept, a backup holds them as a file.
-    let text = host::ledger_keys_text(&config.data)?.expose_secret().as_bytes().to_vec();
+    let text = ledger_keys_text(&config.data)?.expose_secret().as_bytes().to_vec();
     let (name, path) = (ledger_keys.to_owned(), keys.join("ledger.keys"));
     let entry = Entry { name, role: Role::Key, path, mode: 0o600, of_service: true };
     gathered.push((entry, text));

@@ -197,8 +197,8 @@ mod tests {
     fn no_line_is_wider_than_a_serial_console() {
         let zh = "核对名称；用 `getent hosts region.example` 复查；检查 /etc/resolv.conf 中的域名服务器，\
                   或请网络管理员添加该名称（也可写入 /etc/hosts），然后重新运行本命令并查看结果";
-        let en = "check the spelling; try `getent hosts region.example`; look at the name servers in \
-                  /etc/resolv.conf, or have the name entered there or in /etc/hosts";
+        let en = "check the spelling; try `getent hosts region.example`; look at the name servers \
+                  in /etc/resolv.conf, or have the name entered there or in /etc/hosts";
         let finding = Finding::failing("s", "dns", Words::new(zh, en), Words::new(zh, en));
         let shown = finding_words(&finding);
         assert!(shown.lines().all(|line| width(line) <= COLUMNS), "{shown}");

@@ -16,9 +16,6 @@ use clap_mangen::Man;
 
 use super::{DONE, fail};
 
-/// What stands at the foot of every page besides the version.
-const MANUAL: &str = "Forepost";
-
 /// What the page of the program says besides its verbs, in the language of man(7).
 const MORE: &str = r#".SH FILES
 .TP
@@ -29,6 +26,12 @@ has every key.
 .TP
 .I /var/lib/forepost
 Ledger, keys and cache.
+.SH NOTES
+Every verb takes
+.BR \-\-help .
+Those that show something take
+.B \-\-json
+for machines.
 .SH EXIT STATUS
 .TP
 .B 0
@@ -67,7 +70,7 @@ fn write(command: Command, folder: &Path) -> io::Result<()> {
         let mut whole = command.clone();
         clap_complete::generate_to(shell, &mut whole, "forepost", folder)?;
     }
-    let mut command = command.disable_help_subcommand(true);
+    let mut command = without_help(command).disable_help_subcommand(true);
     command.build();
     fs::write(folder.join("forepost.1"), program(&command)?)?;
     for verb in shown(&command) {
@@ -77,36 +80,44 @@ fn write(command: Command, folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Every verb takes `--help`, which a page need not say forty times.
+fn without_help(command: Command) -> Command {
+    command.disable_help_flag(true).subcommand_value_name("verb").mut_subcommands(without_help)
+}
+
 fn shown(command: &Command) -> impl Iterator<Item = &Command> {
     command.get_subcommands().filter(|one| !one.is_hide_set())
 }
 
-fn man(command: &Command) -> Man {
-    // Without a date: the same sources give the same bytes.
+/// The first line of a page. Without a date: the same sources give the same bytes.
+fn title(command: &Command) -> String {
+    let name = command.get_display_name().unwrap_or_else(|| command.get_name());
     let version = env!("CARGO_PKG_VERSION");
-    Man::new(command.clone()).manual(MANUAL).source(format!("Forepost {version}"))
+    format!(".TH \"{name}\" 1 \"\" \"Forepost {version}\" \"Forepost\"\n")
 }
 
 fn program(command: &Command) -> io::Result<String> {
-    let man = man(command);
+    let man = Man::new(command.clone());
     let mut page = Vec::new();
-    man.render_title(&mut page)?;
     man.render_name_section(&mut page)?;
     man.render_synopsis_section(&mut page)?;
     man.render_options_section(&mut page)?;
     man.render_subcommands_section(&mut page)?;
-    Ok(plain(&page).replace(".SH SUBCOMMANDS", ".SH VERBS") + MORE)
+    let page = plain(&page).replace(".SH SUBCOMMANDS", ".SH VERBS");
+    Ok(title(command) + &page + MORE)
 }
 
 fn page_of_verb(verb: &Command) -> io::Result<String> {
-    let man = man(verb);
+    let man = Man::new(verb.clone());
     let mut page = Vec::new();
-    man.render_title(&mut page)?;
     man.render_name_section(&mut page)?;
     man.render_synopsis_section(&mut page)?;
-    man.render_description_section(&mut page)?;
+    // The short description is the name's already.
+    if verb.get_long_about().is_some() {
+        man.render_description_section(&mut page)?;
+    }
     man.render_options_section(&mut page)?;
-    let mut page = plain(&page);
+    let mut page = title(verb) + &plain(&page);
     for part in shown(verb) {
         chapters(part, &mut page)?;
     }
@@ -115,7 +126,7 @@ fn page_of_verb(verb: &Command) -> io::Result<String> {
 
 /// What a verb can do, each with its own name as the heading.
 fn chapters(command: &Command, page: &mut String) -> io::Result<()> {
-    let man = man(command);
+    let man = Man::new(command.clone());
     let (mut synopsis, mut description, mut options) = (Vec::new(), Vec::new(), Vec::new());
     man.render_synopsis_section(&mut synopsis)?;
     man.render_description_section(&mut description)?;

@@ -9,7 +9,6 @@ use std::process::Output;
 use flate2::read::GzDecoder;
 use serde_json::{Value, json};
 
-use crate::dimse::source as dimse_source;
 use crate::power::Disk;
 use crate::support::archive;
 use crate::support::cloud::{Act, Cloud};
@@ -115,7 +114,10 @@ fn peers_that_are_well_are_told_so_and_get_no_record() {
     assert_eq!(steps(&told, "source region"), fine(&["tcp", "call"]), "{told:#}");
     assert_eq!(steps(&told, "source pacs"), fine(&["tcp", "association", "call"]), "{told:#}");
     assert_eq!(steps(&told, "destination cloud"), fine(&["tcp", "call"]), "{told:#}");
-    assert_eq!(steps(&told, "database his"), fine(&["tcp", "credentials", "view"]), "{told:#}");
+    assert_eq!(steps(&told, "database his")[..2], fine(&["tcp", "credentials"]), "{told:#}");
+    // The view of the tests has no column for the doctor.
+    let words = ["缺少必填字段：outpatientDocCode", "lacks required columns: outpatientDocCode"];
+    says(&told, "database his", "view", "warning", words, ["补齐字段", "[views.columns]"]);
     let ledger = ["open", "integrity", "reserve", "account"];
     assert_eq!(steps(&told, "ledger"), fine(&ledger), "{told:#}");
     assert_eq!(steps(&told, "keys"), fine(&["mode"]), "{told:#}");
@@ -150,7 +152,7 @@ fn a_database_that_lets_nobody_in_or_lacks_a_view_is_told() {
         "database his",
         "credentials",
         "failing",
-        ["数据库拒绝登录", "SQLSTATE 28"],
+        ["数据库拒绝登录", "does not exist"],
         ["password_file", "may log in"],
     );
 
@@ -221,12 +223,6 @@ fn every_way_to_fail_has_its_own_words_and_next_step() {
     let page = Cloud::alone(|_| Act::Answer(200, Vec::new(), b"<html>log in</html>".to_vec()));
     let silent = Cloud::alone(|_| Act::Hang);
     let title = archive::dimse_source("title", &orthanc.dicom, "WRONG", "");
-    let unknown =
-        dimse_source(&orthanc).replace("\"region\"", "\"calling\"") + "calling_ae = \"NOBODY\"\n";
-    let unknown = unknown.replace(
-        "[[source.patient_key]]\nkind = \"idCardNo\"\ncalling_ae = \"NOBODY\"\n",
-        "calling_ae = \"NOBODY\"\n[[source.patient_key]]\nkind = \"idCardNo\"\n",
-    );
     let no_dicom = archive::dimse_source("web", &absent.address.to_string(), "REGION", "");
     let key = "[[source.patient_key]]\nkind = \"idCardNo\"\n";
     let at =
@@ -243,7 +239,6 @@ fn every_way_to_fail_has_its_own_words_and_next_step() {
             page.source("page"),
             silent.source("silent"),
             title,
-            unknown,
             no_dicom,
         ])
     };
@@ -257,13 +252,12 @@ fn every_way_to_fail_has_its_own_words_and_next_step() {
         ("path", "call", ["没有这个地址", "not this address"], ["`url`", "the path in `url`"]),
         ("page", "call", ["格式", "not what was asked for"], ["登录页", "login page"]),
         ("silent", "call", ["没有应答", "not answered"], ["停滞", "hangs"]),
-        ("title", "association", ["WRONG", "WRONG"], ["called_ae", "check `called_ae`"]),
-        ("calling", "association", ["NOBODY", "NOBODY"], ["登记", "entered at the archive"]),
+        ("title", "association", ["WRONG", "WRONG"], ["called_ae", "FOREPOST and this machine"]),
         ("web", "association", ["没有与", "no association"], ["DICOM", "forepost dicom echo"]),
     ] {
         says(&told, &format!("source {name}"), step, "failing", words, next);
     }
-    assert_eq!(told["failing"], 10, "one failing step each: {told:#}");
+    assert_eq!(told["failing"], 9, "one failing step each: {told:#}");
     assert!(!told.to_string().contains("wrong-4711"), "{told:#}");
 }
 
@@ -314,7 +308,7 @@ fn a_full_disk_and_wrong_modes_are_told() {
     mode("keys/ledger.keys", 0o600);
     std::os::unix::fs::chown(data.join("ledger/forepost.db"), Some(4711), None).unwrap();
     let told = looked(&forepost, &["--only", "disk"]);
-    let words = ["forepost.db 不属于", "forepost.db does not belong"];
+    let words = ["不属于 uid 0", "does not belong to uid 0"];
     says(&told, "disk", "owner", "failing", words, ["chown -R", "chown -R"]);
     std::os::unix::fs::chown(data.join("ledger/forepost.db"), Some(0), None).unwrap();
 
@@ -355,8 +349,6 @@ fn the_daemon_looks_when_it_is_asked_and_shows_lights_in_words() {
 
     let foreign = [("Origin", "http://evil.example")];
     assert_eq!(console(&forepost, "POST", "/doctor/check", &foreign).status, 403);
-    let named = [("Host", "front.evil.example")];
-    assert_eq!(console(&forepost, "POST", "/doctor/check", &named).status, 403);
     assert_eq!(console(&forepost, "POST", "/doctor/check", &[]).status, 303);
     let told = wait_for(PATIENCE, || {
         let health = console(&forepost, "GET", "/health", &[]);

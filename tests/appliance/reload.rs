@@ -13,6 +13,7 @@ use crate::support::patient::{Patient, personal};
 use crate::support::platform::{Platform, Weather, settlement};
 use crate::support::setup::Setup;
 use crate::support::study::Study;
+use crate::support::{PATIENCE, wait_for};
 
 const TAKEN: &str = "the configuration is taken up";
 const REFUSED: &str = "the configuration is not taken up, the one before goes on";
@@ -125,16 +126,22 @@ fn what_waits_leaves_for_the_address_that_a_change_gave_and_once() {
     forepost.await_delivery_state(1, "delivered");
 }
 
-/// A peer that hangs under a change does not hold it up, and is not asked a second time meanwhile.
+/// A peer that takes its time is not asked a second time while the first attempt is under way.
 #[test]
 fn an_attempt_under_way_ends_as_it_began() {
     let (platform, forepost) = pair();
     platform.behave(|_| Weather::Slow(Duration::from_millis(600)));
     forepost.accept_settlements(&settlement(935));
-    await_bodies(&platform, 1);
+    let came = wait_for(PATIENCE, || (!platform.came().is_empty()).then_some(()));
+    came.expect("the platform is asked");
     forepost.reload(TAKEN);
-    forepost.await_delivery_state(1, "delivered");
-    await_bodies(&platform, 1);
+    let delivered = forepost.await_delivery_state(1, "delivered");
+    let attempts = delivered["attempts"].as_array().unwrap();
+    assert_eq!(platform.came().len(), attempts.len());
+    for two in attempts.windows(2) {
+        let at = |attempt: &serde_json::Value, key: &str| attempt[key].as_i64().unwrap();
+        assert!(at(&two[1], "began_at_ms") >= at(&two[0], "ended_at_ms"), "{attempts:#?}");
+    }
 }
 
 #[test]

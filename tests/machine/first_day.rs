@@ -10,6 +10,11 @@ use crate::support::orthanc::Orthanc;
 use crate::support::patient::Patient;
 use crate::support::study::Study;
 
+/// Restarts while the HIS pushes.
+const RESTARTS: usize = 3;
+/// Registrations between two of them.
+const BETWEEN: usize = 20;
+
 #[test]
 fn a_server_is_installed_set_up_restarted_reloaded_and_killed() {
     let begun = Instant::now();
@@ -48,12 +53,15 @@ fn check_exposure(service: &Service) {
 }
 
 fn restart_under_load(service: &Service) {
-    let pushed = service.under_load(1_000, || {
-        for _ in 0..2 {
+    let process = service.property("MainPID");
+    service.under_load(1_000, |load| {
+        for _ in 0..RESTARTS {
+            load.await_more(BETWEEN);
             service.machine.sh("systemctl restart forepost");
         }
+        load.await_more(BETWEEN);
     });
-    println!("{pushed} registrations during two restarts");
+    assert_ne!(service.property("MainPID"), process);
 }
 
 fn reload_wrong(service: &Service) {

@@ -1,15 +1,13 @@
 //! What takes too long for every run: other versions, a full disk, a server without network or
 //! clock, power cuts, and new hardware. Each test boots machines of its own.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use forepost::clock;
 use serde_json::json;
-use tempfile::TempDir;
 
 use crate::guest::{GUEST_PATIENCE, Hardware};
+use crate::packages::Packages;
 use crate::service::{Service, package};
 use crate::support::cloud::Cloud;
 use crate::support::forepost::REGISTER;
@@ -17,6 +15,8 @@ use crate::support::orthanc::Orthanc;
 use crate::support::patient::{Patient, due_at};
 use crate::support::{Dice, wait_for};
 
+/// Registrations before and after another version is installed.
+const BETWEEN: usize = 10;
 /// Times that the power is cut.
 const CUTS: u32 = 5;
 /// Registrations after which it is cut at the latest.
@@ -27,55 +27,31 @@ const LAST_MAX: u32 = 400;
 /// How long the start of the service may take after the shell's; the network's own wait is longer.
 const START_MAX: Duration = Duration::from_secs(90);
 
-/// The package under test with another version number, as an earlier or a later release has.
-fn package_as(version: &str, folder: &TempDir) -> PathBuf {
-    let tree = folder.path().join("tree");
-    let to = folder.path().join(format!("forepost_{version}_amd64.deb"));
-    let run = |program: &str, arguments: &[&Path]| {
-        let done = Command::new(program).args(arguments).status().unwrap();
-        assert!(done.success(), "{program} {arguments:?}");
-    };
-    run("dpkg-deb", &[Path::new("--raw-extract"), &package(), &tree]);
-    let control = tree.join("DEBIAN/control");
-    let text = std::fs::read_to_string(&control).unwrap();
-    let lines: Vec<String> = text
-        .lines()
-        .map(|line| match line.starts_with("Version:") {
-            true => format!("Version: {version}"),
-            false => line.to_owned(),
-        })
-        .collect();
-    std::fs::write(&control, lines.join("\n") + "\n").unwrap();
-    let fast = ["-Zgzip", "-z1", "--root-owner-group", "--build"].map(Path::new);
-    run("dpkg-deb", &[&fast[..], &[&tree, &to]].concat());
-    std::fs::remove_dir_all(&tree).unwrap();
-    to
-}
-
 #[test]
 fn night_a_later_version_and_an_earlier_one_go_on_where_the_other_stopped() {
-    let folder = tempfile::tempdir().unwrap();
-    let later = package_as("9000", &folder);
     let orthanc = Orthanc::start();
     let cloud = Cloud::before(&orthanc);
-    let service = Service::on_new_machine(Hardware { brought: vec![later], ..Hardware::default() });
+    let later = Packages::later().file(".deb");
+    let brought = vec![later.clone()];
+    let service = Service::on_new_machine(Hardware { brought, ..Hardware::default() });
     service.install();
     service.set_up(&cloud);
     service.await_ready();
-    service.accept(&Patient::new(630).registration(26, 0));
-    let ours = service.machine.sh("ls brought/*.deb | grep -v _9000_");
-    for package in ["brought/forepost_9000_amd64.deb", &ours] {
+    let first = service.machine.sh("dpkg-query --show forepost");
+    for (number, package) in [(1_000, &later), (2_000, &package())] {
         let process = service.property("MainPID");
-        let first = if package == ours { 2_000 } else { 1_000 };
-        let pushed = service.under_load(first, || {
-            let install = format!("dpkg --install --force-downgrade {package}");
-            service.machine.sh(&install);
+        let version = service.machine.sh("dpkg-query --show forepost");
+        service.under_load(number, |load| {
+            load.await_more(BETWEEN);
+            service.install_file(package);
+            service.await_ready();
+            load.await_more(BETWEEN);
         });
-        service.await_ready();
         assert_ne!(service.property("MainPID"), process, "the new binary runs");
-        println!("{pushed} registrations while {package} was installed");
+        assert_ne!(service.machine.sh("dpkg-query --show forepost"), version);
         service.check_machine();
     }
+    assert_eq!(service.machine.sh("dpkg-query --show forepost"), first);
 }
 
 #[test]

@@ -1,37 +1,36 @@
 //! Forepost as a service of a guest: its package, its configuration, and those who meet it.
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::thread::ScopedJoinHandle;
 
 use serde_json::{Value, json};
 
 use crate::guest::{DOOR, GUEST_PATIENCE, Hardware, Machine, OUTSIDE};
+use crate::packages::Packages;
 use crate::support::cloud::Cloud;
 use crate::support::forepost::REGISTER;
 use crate::support::http::{self, Reply};
 use crate::support::patient::{Patient, due_at};
-use crate::support::programs::ROOT;
 use crate::support::study::Study;
 use crate::support::wait_for;
 
 /// Where the package has the configuration.
 pub const CONFIGURATION: &str = "/etc/forepost/forepost.toml";
 
+/// Connections at a time that a HIS under load has.
+const SENDERS: usize = 4;
+
 /// A server with Forepost installed and set up.
 pub struct Service {
     pub machine: Machine,
 }
 
-/// The package under test, as `make package` left it.
+/// The package under test, around the binary of the tests.
 pub fn package() -> PathBuf {
-    let folder = Path::new(ROOT).join("target/package");
-    let entries = std::fs::read_dir(&folder).into_iter().flatten().flatten();
-    let packages = entries.map(|entry| entry.path());
-    let newest = packages
-        .filter(|path| path.extension().is_some_and(|ending| ending == "deb"))
-        .max_by_key(|path| path.metadata().and_then(|metadata| metadata.modified()).ok());
-    newest.unwrap_or_else(|| panic!("no .deb in {}: run make package", folder.display()))
+    Packages::own().file(".deb")
 }
 
 impl Service {
@@ -56,7 +55,11 @@ impl Service {
     /// Installs the package under test as an administrator would. Nothing starts before it is set
     /// up.
     pub fn install(&self) {
-        let package = package();
+        self.install_file(&package());
+    }
+
+    /// Installs a package that was brought.
+    pub fn install_file(&self, package: &Path) {
         let name = package.file_name().unwrap().to_string_lossy();
         self.machine.sh(&format!("dpkg --install brought/{name}"));
     }
@@ -158,38 +161,54 @@ impl Service {
         }
     }
 
-    /// A HIS that opens a connection for each registration, as fast as it is answered, until `work`
-    /// is done. None may be refused, and none that was acknowledged may be lost. Gives how many
-    /// there were.
-    pub fn under_load(&self, first: i64, work: impl FnOnce()) -> usize {
-        let stop = AtomicBool::new(false);
-        let acknowledged = Mutex::new(Vec::new());
+    /// A HIS whose [`SENDERS`] open a connection for each registration, as fast as it is answered,
+    /// while `work` is done. None may be refused, and none that was acknowledged may be lost.
+    /// `first` numbers the registrations.
+    pub fn under_load(&self, first: i64, work: impl FnOnce(&Load)) {
+        let load = Load { next: AtomicI64::new(first), ..Load::default() };
         std::thread::scope(|scope| {
-            let his = scope.spawn(|| {
-                for number in first.. {
-                    if stop.load(Ordering::SeqCst) {
-                        break;
-                    }
-                    let patient = Patient::new((number % 8_000) as u32);
-                    let registration = patient.registration(26, number);
-                    let reply = self.ask("POST", REGISTER, registration.to_string().as_bytes());
-                    assert!(accepted(&reply), "registration {number}: {reply:?}");
-                    acknowledged.lock().unwrap().push(due_at(&registration));
-                }
-            });
-            let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
-            stop.store(true, Ordering::SeqCst);
-            his.join().unwrap();
-            if let Err(panic) = done {
-                std::panic::resume_unwind(panic);
-            }
+            let senders: Vec<_> = (0..SENDERS).map(|_| scope.spawn(|| load.send(self))).collect();
+            // A panic in here ends the senders, too; its words are what the test fails with.
+            let done = catch_unwind(AssertUnwindSafe(|| work(&load)));
+            load.stop.store(true, Ordering::SeqCst);
+            let ended: Vec<_> = senders.into_iter().map(ScopedJoinHandle::join).collect();
+            done.unwrap_or_else(|panic| resume_unwind(panic));
+            ended.into_iter().for_each(|sender| sender.unwrap());
         });
-        let acknowledged = acknowledged.into_inner().unwrap();
+        let acknowledged = load.acknowledged.into_inner().unwrap();
         let visits = self.visits();
-        let lost: Vec<&i64> =
-            acknowledged.iter().filter(|due| visits.binary_search(due).is_err()).collect();
-        assert!(lost.is_empty(), "{} of {} were lost", lost.len(), acknowledged.len());
-        acknowledged.len()
+        let lost = acknowledged.iter().filter(|due| visits.binary_search(due).is_err()).count();
+        assert_eq!(lost, 0, "of {}", acknowledged.len());
+        println!("{} registrations, none refused and none lost", acknowledged.len());
+    }
+}
+
+/// What a HIS sends while something is done to the service.
+#[derive(Default)]
+pub struct Load {
+    next: AtomicI64,
+    stop: AtomicBool,
+    acknowledged: Mutex<Vec<i64>>,
+}
+
+impl Load {
+    fn send(&self, service: &Service) {
+        while !self.stop.load(Ordering::SeqCst) {
+            let number = self.next.fetch_add(1, Ordering::SeqCst);
+            let patient = Patient::new((number % 8_000) as u32);
+            let registration = patient.registration(26, number);
+            let reply = service.ask("POST", REGISTER, registration.to_string().as_bytes());
+            assert!(accepted(&reply), "registration {number}: {reply:?}");
+            self.acknowledged.lock().unwrap().push(due_at(&registration));
+        }
+    }
+
+    /// Waits until so many more registrations were acknowledged.
+    pub fn await_more(&self, more: usize) {
+        let count = || self.acknowledged.lock().unwrap().len();
+        let wanted = count() + more;
+        let came = wait_for(GUEST_PATIENCE, || (count() >= wanted).then_some(()));
+        assert!(came.is_some(), "{} of {wanted} after {GUEST_PATIENCE:?}", count());
     }
 }
 

@@ -1,6 +1,7 @@
 //! A small Debian in a folder of its own, entered by chroot.
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -93,6 +94,28 @@ impl System {
         // A C locale has no Chinese; dpkg would complain of the description.
         command.env("LANG", "C.UTF-8").env("PERL_BADLANG", "0").stdin(Stdio::null());
         command.output().expect("chroot starts: run these tests as root").into()
+    }
+
+    /// Runs a line of shell as root on a terminal, where a person types `typed`.
+    pub fn run_on_terminal(&self, line: &str, typed: &str) -> Answer {
+        let root = self.folder.path().display();
+        let line = format!("chroot {root} /bin/sh -c '{line}'");
+        let mut child = Command::new("script")
+            .args(["--quiet", "--return", "--command", &line, "/dev/null"])
+            .env_clear()
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+            .envs([("HOME", "/root"), ("LANG", "C.UTF-8"), ("TERM", "dumb"), ("SHELL", "/bin/sh")])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("script starts; it is a part of every Debian");
+        // Its end would hang up the terminal, so it stays open until the command has ended.
+        let mut keyboard = child.stdin.take().unwrap();
+        keyboard.write_all(typed.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        drop(keyboard);
+        output.into()
     }
 
     /// Mode and owner as `stat` says them: `755 root:root`.

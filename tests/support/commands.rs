@@ -11,7 +11,7 @@ pub struct Named {
 }
 
 /// Every `forepost VERB …` of a text. A command ends with its line, or before a word that begins
-/// another, a comment, a back quote or Chinese punctuation.
+/// another, a comment, a back quote or punctuation.
 pub fn named(text: &str) -> Vec<Named> {
     let is_end = |letter: char| "`#|&;，。；：（）、<>\n".contains(letter);
     let mut all = Vec::new();
@@ -23,7 +23,8 @@ pub fn named(text: &str) -> Vec<Named> {
             continue;
         }
         let command = &text[at + "forepost ".len()..];
-        let command = &command[..command.find(is_end).unwrap_or(command.len())];
+        let ends = [command.find(is_end), command.find(", "), command.find(". ")];
+        let command = &command[..ends.into_iter().flatten().min().unwrap_or(command.len())];
         let is_verb = |word: &&str| word.starts_with(|first: char| first.is_ascii_lowercase());
         let is_word = |word: &&str| word.chars().all(|one| one.is_ascii_lowercase() || one == '-');
         let words = command.split(' ').take_while(|word| is_verb(word) && is_word(word));

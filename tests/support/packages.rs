@@ -24,6 +24,15 @@ impl Packages {
         Packages::packed("own", Path::new(BINARY), None)
     }
 
+    /// Those in the folder that FOREPOST_PACKAGES names, as `make night` does with the release; else
+    /// the binary of the tests.
+    pub fn under_test() -> Packages {
+        match std::env::var_os("FOREPOST_PACKAGES") {
+            Some(folder) => Packages { folder: Path::new(ROOT).join(folder) },
+            None => Packages::own(),
+        }
+    }
+
     /// The same binary as a version that comes later.
     pub fn later() -> Packages {
         Packages::packed("later", Path::new(BINARY), Some(LATER))
