@@ -580,7 +580,8 @@ fn bytes_that_are_no_text_and_lines_without_end_are_named_and_asked_again() {
 fn an_answers_file_is_refused_whole_shown_unwritten_and_not_written_with_a_failing_peer() {
     let root = Root::new();
     let bad = "[[hospital]]\ncode = \"H 1\"\n[machine]\nhospital_address = \"x\"\n[his]\n\
-               token = 3\nextra = 1\n[[source]]\nname = \"a\"\nkind = \"dimse\"\nurl = \"http://a\"\n";
+               token = 3\nextra = 1\n[[source]]\nname = \"a\"\nkind = \"dimse\"\n\
+               url = \"http://a\"\n";
     let output = root.answer(bad, &[]);
     assert_eq!(output.status.code(), Some(64));
     let words = told(&output);
@@ -632,4 +633,92 @@ fn an_answers_file_is_refused_whole_shown_unwritten_and_not_written_with_a_faili
     assert!(output.status.success(), "{}", told(&output));
     let names = fs::read_to_string(root.at("/etc/forepost/tls/names")).unwrap();
     assert_eq!(names, "other.local\n");
+}
+
+/// What `systemctl` and `systemd-creds` do on a machine that has them, as far as set-up sees it:
+/// each call is noted, and one may fail.
+const SYSTEMCTL: &str = "#!/bin/sh\necho \"$*\" >> \"$NOTED\"\n\
+                         [ \"$*\" != \"$FAILING\" ] || { echo 'Job failed.' >&2; exit 1; }\n";
+const CREDS: &str = "#!/bin/sh\nif [ \"$1\" = encrypt ]; then cat > \"$4\"; else cat \"$3\"; fi\n";
+
+/// Runs set-up as on a machine that systemd runs, in mounts of its own: `/etc` is a copy, and the
+/// programs of systemd are those above. Gives its output and what systemctl was told.
+fn setup_with_systemd(folder: &Path, failing: &str) -> (Output, Vec<String>) {
+    use std::os::unix::fs::PermissionsExt;
+    let bin = folder.join("bin");
+    fs::create_dir_all(&bin).unwrap();
+    for (name, text) in [("systemctl", SYSTEMCTL), ("systemd-creds", CREDS)] {
+        fs::write(bin.join(name), text).unwrap();
+        fs::set_permissions(bin.join(name), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let answers = format!(
+        "[[hospital]]\ncode = \"H1\"\n[machine]\nhospital_address = \"192.0.2.10\"\n\
+         names = [\"front.local\"]\ndata = \"{0}/data\"\n[his]\naddresses = [\"192.0.2.20\"]\n\
+         [backup]\nto = \"{0}/backup\"\nmounted = false\n",
+        folder.display()
+    );
+    fs::create_dir_all(folder.join("data")).unwrap();
+    fs::write(folder.join("answers.toml"), answers).unwrap();
+    let noted = folder.join("noted");
+    let _ = fs::remove_file(&noted);
+    let script = "cp -a /etc \"$1/etc\" && mount --bind \"$1/etc\" /etc && mount -t tmpfs none /run \
+                  && mkdir -p /run/systemd/system && exec \"$2\" setup --answers \
+                  \"$1/answers.toml\" --offline --json";
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap_or_default());
+    let output = Command::new("unshare")
+        .args(["--mount", "sh", "-c", script, "sh"])
+        .arg(folder)
+        .arg(env!("CARGO_BIN_EXE_forepost"))
+        .env("PATH", path)
+        .env("NOTED", &noted)
+        .env("FAILING", failing)
+        .output()
+        .expect("unshare starts");
+    let told = fs::read_to_string(&noted).unwrap_or_default();
+    (output, told.lines().map(str::to_owned).collect())
+}
+
+#[test]
+fn the_service_is_started_then_backed_up_then_its_keys_are_sealed() {
+    let folder = tempfile::tempdir().unwrap();
+    if fs::metadata(folder.path()).unwrap().uid() != 0 {
+        eprintln!("not tried: only root has mounts of its own");
+        return;
+    }
+    let (output, calls) = setup_with_systemd(folder.path(), "");
+    assert!(output.status.success(), "{}", told(&output));
+    let sockets = "forepost-hospital.socket forepost-hospital-tls.socket forepost-console.socket";
+    let expected = [
+        "daemon-reload".to_owned(),
+        format!("stop forepost.service {sockets}"),
+        format!("enable --now {sockets}"),
+        "enable forepost.service".to_owned(),
+        "restart forepost.service".to_owned(),
+        "enable --now forepost-backup.timer".to_owned(),
+        "start forepost-backup.service".to_owned(),
+        "restart forepost.service".to_owned(),
+    ];
+    assert_eq!(calls, expected);
+    let ending: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&ending["started"], &ending["failures"]), (&json!(true), &json!([])));
+    let key = ending["recovery_key"].as_str().unwrap();
+    assert!(key.starts_with("AGE-SECRET-KEY-1"), "what age reads");
+    assert!(folder.path().join("data/keys/backup.recipients").exists());
+    let sealed = folder.path().join("etc/credstore.encrypted/forepost-ledger.keys");
+    assert!(sealed.exists() && !folder.path().join("data/keys/ledger.keys").exists());
+    assert!(folder.path().join("backup").is_dir());
+    // A service that does not start is said, with the reason; nothing is backed up or sealed.
+    let folder = tempfile::tempdir().unwrap();
+    let (output, calls) = setup_with_systemd(folder.path(), "restart forepost.service");
+    assert_eq!(output.status.code(), Some(1), "{}", told(&output));
+    assert_eq!(calls.last().unwrap(), "restart forepost.service");
+    let ending: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(ending["started"], json!(false));
+    let failures = ending["failures"].to_string();
+    assert!(failures.contains("systemctl restart forepost.service: Job failed."), "{failures}");
+    // A backup that fails keeps the keys from being sealed.
+    let folder = tempfile::tempdir().unwrap();
+    let (output, _) = setup_with_systemd(folder.path(), "start forepost-backup.service");
+    assert_eq!(output.status.code(), Some(1), "{}", told(&output));
+    assert!(!folder.path().join("etc/credstore.encrypted/forepost-ledger.keys").exists());
 }

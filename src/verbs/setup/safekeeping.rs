@@ -1,10 +1,10 @@
 //! What must survive this machine: once the service runs, the recovery key of the backups is made
-//! and shown, the first backup is made where a folder was named, and the ledger's keys are sealed to
-//! the machine.
+//! and shown, the first backup is made where a folder was named, and the ledger's keys are sealed
+//! to the machine.
 //!
-//! In this order, because keys that only this machine opens are a loss waiting for its disk until a
-//! backup holds them too. And after the start, because the service makes its folders as its own
-//! user. Each step is a verb or a unit that a person may run as well; nothing is done a second time.
+//! In this order, because keys that only this machine opens are a loss waiting for its disk until
+//! a backup holds them too. And after the start, because the service makes its folders as its own
+//! user. Each step is a verb or a unit that a person may run as well; nothing is done twice.
 
 use std::fs;
 use std::io;
@@ -52,7 +52,7 @@ pub fn keep_safe(ending: &mut Ending, answers: &Answers, site: &Site, is_new: bo
         return ending.note(words_of(&words::NOT_BACKED_UP));
     }
     ending.note(filled(&words::BACKED_UP, &to.display().to_string()));
-    if !is_new || !keys.join("ledger.keys").exists() {
+    if !is_new {
         return;
     }
     match own_verb(site, &["keys", "seal", "--yes"]) {

@@ -140,6 +140,13 @@ impl Site {
         if moved {
             systemctl(&with(&["stop", "forepost.service"], &sockets))?;
         }
+        // Those that were set up before and are not wanted any more would hold their ports.
+        let unwanted = SocketUnit::ALL.into_iter().filter(|unit| !units.contains(unit));
+        let unwanted = unwanted.filter(|unit| self.at(&unit.drop_in()).exists());
+        let unwanted: Vec<String> = unwanted.map(SocketUnit::unit).collect();
+        if !unwanted.is_empty() {
+            systemctl(&with(&["disable", "--now"], &unwanted))?;
+        }
         if !sockets.is_empty() {
             systemctl(&with(&["enable", "--now"], &sockets))?;
         }

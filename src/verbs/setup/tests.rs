@@ -163,7 +163,8 @@ fn what_a_hand_wrote_stays_when_setup_runs_again() {
             "[zone.console]",
             "[eviction] # the small disk\nhigh_percent = 70\nlow_percent = 60\n\n[zone.console]",
         )
-        + "\n[[caller]] # by hand\nname = \"research\"\naddresses = [\"192.0.2.77\"]\nimages = true\nask_sources = true\n";
+        + "\n[[caller]] # by hand\nname = \"research\"\naddresses = [\"192.0.2.77\"]\n\
+           images = true\nask_sources = true\n";
     let change = "[[source]]\nname = \"region\"\nurl = \"https://new.example/dicom-web\"\n\
                   [[source]]\nname = \"south\"\nurl = \"https://south.example/dicom-web\"\n";
     let (_, second) = composed(change, &by_hand, &site);
