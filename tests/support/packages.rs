@@ -19,8 +19,8 @@ pub struct Packages {
 }
 
 impl Packages {
-    /// Around the binary of the tests, under the version of the sources; where FOREPOST_PACKAGES names
-    /// a folder, those in it, as `make night` does with the release.
+    /// Around the binary of the tests, under the version of the sources; where FOREPOST_PACKAGES
+    /// names a folder, those in it, as `make night` does with the release.
     pub fn own() -> Packages {
         match std::env::var_os("FOREPOST_PACKAGES") {
             Some(folder) => Packages { folder: Path::new(ROOT).join(folder) },
