@@ -413,7 +413,7 @@ mod tests {
             assert_eq!(complaints(&[bad]).len(), 1, "{bad}");
         }
         for good in [
-            "CREATE TABLE a(i INTEGER);\nCREATE UNIQUE INDEX a_i ON a(i);\nINSERT INTO a VALUES(1);",
+            "CREATE TABLE a(i INT);\nCREATE UNIQUE INDEX a_i ON a(i);\nINSERT INTO a VALUES(1);",
             "ALTER TABLE audit ADD COLUMN who TEXT;  -- remark; with a semicolon",
             "ALTER TABLE audit ADD COLUMN who TEXT NOT NULL DEFAULT '';",
         ] {
