@@ -360,9 +360,10 @@ pub struct Restored {
 
 impl Ledger {
     /// Takes up a ledger that was restored. What waited when the backup was taken may have been
-    /// delivered since, by the machine that the backup is of: of an interface for which `parks` says
-    /// so, a person must ask; the others' receivers take the same thing twice. What was in flight is
-    /// settled by the next start, which asks the same question. Gives how many were parked.
+    /// delivered since, by the machine that the backup is of: of an interface for which `parks`
+    /// says so, a person must ask; the others' receivers take the same thing twice. What was in
+    /// flight is settled by the next start, which asks the same question. Gives how many were
+    /// parked.
     pub async fn take_up_restored(
         &self,
         restored: Restored,

@@ -27,6 +27,9 @@ use crate::delivery::parks_in_doubt;
 use crate::ledger::{self, Lacking, Ledger, Restored};
 use crate::model::{Time, UtcOffset};
 
+/// Restores within one second that keep aside what they replace.
+const ASIDES_MAX: u32 = 100;
+
 /// What `restore` takes.
 #[derive(Args)]
 pub struct RestoreArguments {
@@ -326,7 +329,7 @@ fn swap(stage: &Stage, places: &Places, stamp: &str) -> io::Result<Vec<PathBuf>>
         let (from, to) = (stage.0.join(name), places.data.join(name));
         own(&from, owner)?;
         if to.exists() {
-            let kept = places.data.join(format!("{name}.before-{stamp}"));
+            let kept = aside_of(&to, stamp)?;
             std::fs::rename(&to, &kept)?;
             aside.push(kept);
         }
@@ -334,6 +337,17 @@ fn swap(stage: &Stage, places: &Places, stamp: &str) -> io::Result<Vec<PathBuf>>
     }
     sync(&places.data)?;
     Ok(aside)
+}
+
+/// Where something that is replaced is kept: under its name and the time, which is nobody's yet.
+fn aside_of(path: &Path, stamp: &str) -> io::Result<PathBuf> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let of = |number: u32| match number {
+        1 => path.with_file_name(format!("{name}.before-{stamp}")),
+        _ => path.with_file_name(format!("{name}.before-{stamp}-{number}")),
+    };
+    let free = (1..=ASIDES_MAX).map(of).find(|aside| !aside.exists());
+    free.ok_or_else(|| io::Error::other(format!("{} is there {ASIDES_MAX} times", of(1).display())))
 }
 
 /// To whom the data belongs: who has the folder, else the service's user, when we may choose.
@@ -382,8 +396,7 @@ impl Beside {
     fn place(mut self, stamp: &str) -> io::Result<Option<PathBuf>> {
         let mut aside = None;
         if self.to.exists() {
-            let name = self.to.file_name().unwrap_or_default().to_string_lossy();
-            let kept = self.to.with_file_name(format!("{name}.before-{stamp}"));
+            let kept = aside_of(&self.to, stamp)?;
             std::fs::rename(&self.to, &kept)?;
             aside = Some(kept);
         }
