@@ -304,7 +304,11 @@ fn report_html(report: &Report, now: Time, offset: UtcOffset) -> String {
     findings.sort_by_key(|one| std::cmp::Reverse(one.state));
     for finding in findings {
         let (colour, word) = light(finding.state);
-        let both = |zh: &str, en: &str| format!("{}<br>{}", escaped(zh), escaped(en));
+        // A command is the same in both.
+        let both = |zh: &str, en: &str| match zh == en {
+            true => escaped(zh),
+            false => format!("{}<br>{}", escaped(zh), escaped(en)),
+        };
         let words = both(&finding.words.zh, &finding.words.en);
         let next = finding.next.as_ref().map_or_else(String::new, |next| both(&next.zh, &next.en));
         let (subject, step) = (escaped(&finding.subject), finding.step);

@@ -47,8 +47,8 @@ fn age(is_set_up: bool, last: Option<Time>, now: Time) -> Finding {
             true => again,
             false => Words::new(
                 "`forepost backup key --by 姓名` 生成恢复密钥，并在配置中写 `[backup]` 的 `to`",
-                "make the recovery key by `forepost backup key --by NAME`, and name the folder: `to` \
-                 in [backup]",
+                "make the recovery key by `forepost backup key --by NAME`, and name the folder: \
+                 `to` in [backup]",
             ),
         };
         return Finding::warning(SUBJECT, "age", words, next);

@@ -130,7 +130,10 @@ fn finding_words(finding: &Finding) -> String {
     text.push_str(&wrapped(&indent, &indent, &finding.words.en));
     if let Some(next) = &finding.next {
         text.push_str(&wrapped("       => ", "          ", &next.zh));
-        text.push_str(&wrapped("       => ", "          ", &next.en));
+        // A command is the same in both.
+        if next.en != next.zh {
+            text.push_str(&wrapped("       => ", "          ", &next.en));
+        }
     }
     text
 }

@@ -412,7 +412,7 @@ fn the_daemon_looks_when_it_is_asked_and_shows_lights_in_words() {
     let mut setup = Setup::with(&[source, gone]);
     setup.files.push(("ca.pem", server.authority));
     setup.root = format!("time_server = \"{}\"\n", time_server(-10_000));
-    let forepost = Forepost::start(setup);
+    let mut forepost = Forepost::start(setup);
     assert_eq!(console(&forepost, "GET", "/health", &[]).json()["doctor"], Value::Null);
     assert!(console(&forepost, "GET", "/doctor", &[]).text().contains("三分钟"));
 
@@ -461,6 +461,14 @@ fn the_daemon_looks_when_it_is_asked_and_shows_lights_in_words() {
     });
     again.expect("it looks again");
     assert_eq!(lines(&forepost.log()), 1, "and not again while it stays");
+    // What another configuration names is looked at by itself, and what it no longer names is not.
+    forepost.setup.sources.pop();
+    forepost.reload("the configuration is taken up");
+    let left = wait_for(PATIENCE, || {
+        let told = console(&forepost, "GET", "/health", &[]).json()["doctor"].clone();
+        steps(&told, "source pacs").is_empty().then_some(told)
+    });
+    assert!(!steps(&left.expect("it looks again"), "source region").is_empty());
 }
 
 /// The files of a bundle, one after another.
