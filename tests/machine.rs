@@ -22,6 +22,8 @@ mod first_day;
 mod guest;
 #[path = "machine/later_days.rs"]
 mod later_days;
+#[path = "machine/manual.rs"]
+mod manual;
 #[path = "machine/night.rs"]
 mod night;
 #[path = "machine/service.rs"]
