@@ -671,8 +671,8 @@ fn setup_with_systemd(folder: &Path, failing: &str) -> (Output, Vec<String>) {
     let noted = folder.join("noted");
     let _ = fs::remove_file(&noted);
     let script = "cp -a /etc \"$1/etc\" && mount --bind \"$1/etc\" /etc && \
-                  mount -t tmpfs none /run && mkdir -p /run/systemd/system && exec \"$2\" setup --answers \
-                  \"$1/answers.toml\" --offline --json";
+                  mount -t tmpfs none /run && mkdir -p /run/systemd/system && \
+                  exec \"$2\" setup --answers \"$1/answers.toml\" --offline --json";
     let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap_or_default());
     let output = Command::new("unshare")
         .args(["--mount", "sh", "-c", script, "sh"])
