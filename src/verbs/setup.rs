@@ -118,12 +118,17 @@ impl<'a> Setup<'a> {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
             Err(error) => return Err(fail(format!("{shown}: {error}"))),
         };
-        let config: toml::Table = text.parse().map_err(|error: toml::de::Error| {
-            misuse(format!(
-                "{shown}: {error}\nMend this file, or move it away to begin anew / \
-                 请先修正该文件，或移走它重新设置"
-            ))
-        })?;
+        let broken = |told: String| {
+            let words = &words::BROKEN;
+            misuse(format!("{told}\n{} / {}", words.zh, words.en))
+        };
+        let config: toml::Table =
+            text.parse().map_err(|error: toml::de::Error| broken(format!("{shown}: {error}")))?;
+        // Whatever were answered, such a file would be refused in the end.
+        if !text.trim().is_empty() {
+            let composed = Composed { text: text.clone(), ..Composed::default() };
+            peers::config(&composed, &site).map_err(|lines| broken(lines.join("\n")))?;
+        }
         let present = present::answers(&config, &site);
         let setup = Setup { arguments, site, text, present };
         if !arguments.dry_run && !is_writable(&setup.site.at(&setup.site.folder)) {

@@ -633,6 +633,15 @@ fn an_answers_file_is_refused_whole_shown_unwritten_and_not_written_with_a_faili
     assert!(output.status.success(), "{}", told(&output));
     let names = fs::read_to_string(root.at("/etc/forepost/tls/names")).unwrap();
     assert_eq!(names, "other.local\n");
+    // A hand's mistake in the configuration is named before anything is asked.
+    let broken = root.config() + "\n[eviction]\ncolour = 1\n";
+    fs::write(root.at("/etc/forepost/forepost.toml"), &broken).unwrap();
+    for output in [root.answer("", &["--offline"]), setup(&["--root", root.path()])] {
+        assert_eq!(output.status.code(), Some(64));
+        let words = told(&output);
+        assert!(words.contains("eviction.colour") && words.contains("mend this file"), "{words}");
+    }
+    assert_eq!(root.config(), broken);
 }
 
 /// What `systemctl` and `systemd-creds` do on a machine that has them, as far as set-up sees it:
@@ -653,17 +662,17 @@ fn setup_with_systemd(folder: &Path, failing: &str) -> (Output, Vec<String>) {
     }
     let answers = format!(
         "[[hospital]]\ncode = \"H1\"\n[machine]\nhospital_address = \"192.0.2.10\"\n\
-         names = [\"front.local\"]\ndata = \"{0}/data\"\n[his]\naddresses = [\"192.0.2.20\"]\n\
-         [backup]\nto = \"{0}/backup\"\nmounted = false\n",
+         names = [\"front.local\"]\ndata = \"{0}/data\"\n\
+         [his]\naddresses = [\"192.0.2.20\"]\n[backup]\nto = \"{0}/backup\"\nmounted = false\n",
         folder.display()
     );
     fs::create_dir_all(folder.join("data")).unwrap();
     fs::write(folder.join("answers.toml"), answers).unwrap();
     let noted = folder.join("noted");
     let _ = fs::remove_file(&noted);
-    let script = "cp -a /etc \"$1/etc\" && mount --bind \"$1/etc\" /etc && mount -t tmpfs none /run \
-                  && mkdir -p /run/systemd/system && exec \"$2\" setup --answers \
-                  \"$1/answers.toml\" --offline --json";
+    let script = "cp -a /etc \"$1/etc\" && mount --bind \"$1/etc\" /etc && \
+                  mount -t tmpfs none /run && mkdir -p /run/systemd/system && \
+                  exec \"$2\" setup --answers \"$1/answers.toml\" --offline --json";
     let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap_or_default());
     let output = Command::new("unshare")
         .args(["--mount", "sh", "-c", script, "sh"])

@@ -79,13 +79,13 @@ impl Answers {
                     let (table, wrong) = as_table(section.key, value);
                     mistakes.extend(wrong);
                     let before = present.one(section.key);
-                    let (done, wrong) = complete(section, section.key, table, &before, &answers);
+                    let (done, wrong) = complete(section, section.key, table, &before);
                     mistakes.extend(wrong);
                     answers.set(section.key, done);
                 }
                 Some(identity) => {
                     let before = present.list(section.key);
-                    let (list, wrong) = entries(section, identity, value, before, &answers);
+                    let (list, wrong) = entries(section, identity, value, before);
                     mistakes.extend(wrong);
                     answers.set_list(section.key, list);
                 }
@@ -147,10 +147,19 @@ impl Answers {
 
     fn caller_names(&self) -> Vec<Mistake> {
         let mut taken: Vec<String> = RESERVED.map(str::to_owned).to_vec();
-        let pushing = self.list("source").into_iter();
-        let pushing = pushing.filter(|one| line(one, "kind").as_deref() == Some("push"));
-        taken.extend(pushing.filter_map(|one| line(&one, "name")));
         let mut mistakes = Vec::new();
+        // Who pushes is a caller of the same name.
+        for (at, source) in self.list("source").iter().enumerate() {
+            if line(source, "kind").as_deref() != Some("push") {
+                continue;
+            }
+            let name = line(source, "name").unwrap_or_default();
+            if RESERVED.contains(&name.as_str()) {
+                let words = filled(&super::words::SAME_NAME, &name);
+                mistakes.push(Mistake::new(format!("source[{at}].name"), words));
+            }
+            taken.push(name);
+        }
         for (at, caller) in self.list("caller").iter().enumerate() {
             let name = line(caller, "name").unwrap_or_default();
             if taken.contains(&name) {
@@ -208,17 +217,17 @@ pub fn applies(question: &Question, table: &Table) -> bool {
 }
 
 /// What holds for a question without an answer; `None` where nothing does.
-pub fn standard(question: &Question, table: &Table, answers: &Answers) -> Option<Value> {
+pub fn standard(question: &Question, table: &Table) -> Option<Value> {
     match question.standard {
         Standard::Needed | Standard::Nothing => None,
         Standard::Is(text) => typed(question.kind, text).ok(),
-        Standard::Found => found(question.key, table, answers),
+        Standard::Found => found(question.key, table),
     }
 }
 
 /// The other address is the same where there is one card; the certificate is for the addresses
 /// and for the machine's own name.
-fn found(key: &str, table: &Table, _answers: &Answers) -> Option<Value> {
+fn found(key: &str, table: &Table) -> Option<Value> {
     let hospital = line(table, "hospital_address")?;
     if key == "cloud_address" {
         return Some(Value::String(hospital));
@@ -240,7 +249,6 @@ fn entries(
     identity: &'static str,
     value: Option<Value>,
     mut present: Vec<Table>,
-    answers: &Answers,
 ) -> (Vec<Table>, Vec<Mistake>) {
     let mut mistakes = Vec::new();
     let given = match value {
@@ -260,7 +268,7 @@ fn entries(
         let name = line(&table, identity);
         let place = present.iter().position(|one| name.is_some() && line(one, identity) == name);
         let before = place.map(|place| present[place].clone()).unwrap_or_default();
-        let (done, wrong) = complete(section, &key, table, &before, answers);
+        let (done, wrong) = complete(section, &key, table, &before);
         mistakes.extend(wrong);
         if let Some(name) = name.filter(|name| seen.contains(name)) {
             let words = filled(&super::words::SAME_NAME, &name);
@@ -297,7 +305,6 @@ pub fn complete(
     path: &str,
     mut given: Table,
     before: &Table,
-    answers: &Answers,
 ) -> (Table, Vec<Mistake>) {
     let (mut done, mut mistakes) = (Table::new(), Vec::new());
     for question in section.questions {
@@ -321,7 +328,7 @@ pub fn complete(
             (None, None) => {
                 let own = before.get(question.key).map(|value| (question.key, value.clone()));
                 let file = || Some((secret_key.as_str(), before.get(&secret_key)?.clone()));
-                let found = || Some((question.key, standard(question, &done, answers)?));
+                let found = || Some((question.key, standard(question, &done)?));
                 match own.or_else(file).or_else(found) {
                     Some(pair) => Ok(pair),
                     None if question.standard == Standard::Needed => {

@@ -47,7 +47,7 @@ impl<'a> Dialogue<'a> {
         // The folder has a good default and is not asked, and no configuration is right without.
         if !machine.contains_key("data") {
             let data = super::questions::section("machine").question("data");
-            let data = data.and_then(|one| standard(one, &machine, &answers));
+            let data = data.and_then(|one| standard(one, &machine));
             machine.extend(data.map(|value| ("data".to_owned(), value)));
         }
         answers.set("machine", machine);
@@ -171,7 +171,7 @@ impl<'a> Dialogue<'a> {
             }
             if !question.spoken || known == Some(question.key) {
                 let own = before.get(question.key).cloned();
-                let value = own.or_else(|| standard(question, &done, &self.answers));
+                let value = own.or_else(|| standard(question, &done));
                 done.extend(value.map(|value| (question.key.to_owned(), value)));
                 continue;
             }
@@ -268,9 +268,9 @@ impl<'a> Dialogue<'a> {
             "cloud_address" => {
                 let is_other = |own: &&Own| Some(own.address.to_string()) != hospital;
                 let other = self.own.iter().find(is_other).map(address);
-                other.or_else(|| standard(question, done, &self.answers))
+                other.or_else(|| standard(question, done))
             }
-            _ => standard(question, done, &self.answers),
+            _ => standard(question, done),
         }
     }
 

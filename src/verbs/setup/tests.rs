@@ -354,6 +354,9 @@ fn answers_that_contradict_each_other_are_named() {
         [[source]]
         name = "region"
         kind = "push"
+        [[source]]
+        name = "workstations"
+        kind = "push"
         [[caller]]
         name = "region"
         kind = "cloud"
@@ -366,6 +369,7 @@ fn answers_that_contradict_each_other_are_named() {
     let expected = BTreeSet::from([
         "his.addresses",
         "machine.cloud_tls_port",
+        "source[1].name",
         "caller[0].name",
         "caller[1].name",
         "caller[1].addresses",

@@ -81,6 +81,8 @@ pub const CONTINUES: Text = text(
     "{} is there: its settings are where this starts. What is not asked about here stays as it \
      is.",
 );
+pub const BROKEN: Text =
+    text("请先修正该文件，或移走它重新设置", "mend this file, or move it away to begin anew");
 pub const EXAMPLE: Text = text("例：", "such as ");
 pub const KEPT: Text = text("已有，保留", "there is one; it stays");
 pub const NEEDED: Text = text("必须回答。", "This one needs an answer.");
