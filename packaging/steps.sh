@@ -34,7 +34,7 @@ make_account() {
     fi
 }
 
-# A folder that is there keeps its owner: it may be a disk of its own, or restored from a backup.
+# Where there is no systemd-tmpfiles to make them.
 make_folders() {
     mkdir -p /etc/forepost
     [ -d "$state" ] || install -d -o forepost -g forepost -m 0700 "$state"
@@ -92,6 +92,17 @@ say_next() {
             "Forepost is installed, its configuration is here, the service does not run. Start it:" \
             '' "    forepost check && systemctl enable --now forepost.service" ''
     fi
+}
+
+# Where no purge comes later that could take the links away. Instances are never switched on.
+switch_off() {
+    command -v systemctl >/dev/null 2>&1 || return 0
+    for unit in $units; do
+        case "$unit" in
+        *@*) ;;
+        *) systemctl --no-reload disable "$unit" >/dev/null 2>&1 || true ;;
+        esac
+    done
 }
 
 # Whether a person put anything there, or the service kept anything.

@@ -8,6 +8,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use axum::Router;
 use forepost_cache::{Cache, CacheError};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::net::TcpListener;
@@ -16,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::clock;
-use crate::config::{Config, Listen};
+use crate::config::{Config, Listen, Zone};
 use crate::console::Board;
 use crate::delivery::Delivery;
 use crate::doctor::{Daily, Subjects};
@@ -225,24 +226,8 @@ impl App {
         let opened_ms = config.workstation.opened_ms;
         let notices = Arc::new(Notices::new(Arc::clone(&intake), cache.clone(), opened_ms));
         let wired = build::wire(&mut config, &lasting, &intake, &notices)?;
-        let boot: Arc<str> = format!("{:x}", clock::now().0 & 0xffff_ffff).into();
-        let (mut bound, mut doors) = (Vec::new(), Vec::new());
         let zones = [config.hospital_zone, config.cloud_zone, config.console_zone];
-        for ((name, zone), router) in ZONES.into_iter().zip(zones).zip(wired.routers) {
-            let services = build::services(&zone, &router)?;
-            let mut first: Option<Door> = None;
-            for (listen, service) in services {
-                let tls = service.tls.is_some();
-                let door = match &first {
-                    None => Door::new(name, Arc::clone(&boot), service),
-                    Some(door) => door.beside(service),
-                };
-                let listener = bind(name, tls, &listen, &mut sockets).await?;
-                first.get_or_insert(door.clone());
-                bound.push((door.clone(), listener));
-                doors.push(Listener { door, tls });
-            }
-        }
+        let (doors, listeners) = bind_all(&zones, wired.routers, &mut sockets).await?;
         if !doors.iter().any(|one| one.door.zone == ZONES[0]) {
             return Err(StartError::NoHospitalZone);
         }
@@ -251,17 +236,14 @@ impl App {
             log::warn!(names; "sockets that systemd passed and no zone listens on are closed");
         }
         let address = |zone: &str, tls: bool| {
-            let mut found = bound.iter().zip(&doors);
-            let of = |one: &&Listener| one.door.zone == zone && one.tls == tls;
-            let (at, _) = found.find(|(_, one)| of(one))?;
-            at.1.local_addr().ok()
+            doors.iter().find(|one| one.door.zone == zone && one.tls == tls)?.address
         };
         let [hospital, cloud] = ["hospital", "cloud"].map(|zone| address(zone, false));
         let [hospital_tls, cloud_tls] = ["hospital", "cloud"].map(|zone| address(zone, true));
         let console = address("console", false).or_else(|| address("console", true));
         let open = TaskTracker::new();
-        for (door, listener) in bound {
-            open.spawn(door.serve(listener, lasting.stop.clone()));
+        for (one, listener) in doors.iter().zip(listeners) {
+            open.spawn(one.door.clone().serve(listener, lasting.stop.clone()));
         }
         open.close();
         let flows = Flows::start(&lasting, notices, intake, wired.polled);
@@ -331,6 +313,31 @@ const ZONES: [&str; 3] = ["hospital", "cloud", "console"];
 struct Listener {
     door: Door,
     tls: bool,
+    address: Option<SocketAddr>,
+}
+
+/// Binds every listener, zone by zone, the plain one first; a zone's share their requests.
+async fn bind_all(
+    zones: &[Zone; 3],
+    routers: [Router; 3],
+    sockets: &mut Sockets,
+) -> Result<(Vec<Listener>, Vec<TcpListener>), StartError> {
+    let boot: Arc<str> = format!("{:x}", clock::now().0 & 0xffff_ffff).into();
+    let (mut doors, mut listeners): (Vec<Listener>, Vec<TcpListener>) = Default::default();
+    for ((name, zone), router) in ZONES.into_iter().zip(zones).zip(routers) {
+        for (listen, service) in build::services(zone, &router)? {
+            let tls = service.tls.is_some();
+            let door = match doors.last() {
+                Some(before) if before.door.zone == name => before.door.beside(service),
+                _ => Door::new(name, Arc::clone(&boot), service),
+            };
+            let listener = bind(name, tls, &listen, sockets).await?;
+            let address = listener.local_addr().ok();
+            doors.push(Listener { door, tls, address });
+            listeners.push(listener);
+        }
+    }
+    Ok((doors, listeners))
 }
 
 /// Opens a listener, or takes the one that systemd opened; says its address in the log.

@@ -8,6 +8,7 @@
 //! not reached is not told. Refused: guessing behind a fault; what a peer said is shown as it is.
 //! Start at [`Subjects`].
 
+mod backup;
 mod bundle;
 mod calls;
 mod clock;
@@ -28,7 +29,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::time::timeout;
 
-use crate::config::{Config, SourceOptions, Zone};
+use crate::config::{BackupOptions, Config, SourceOptions, Zone};
 pub use crate::model::{Finding, FindingState as State, Measured, Words};
 use crate::model::{Time, UtcOffset};
 use crate::prefetch::eviction::Marks;
@@ -110,6 +111,13 @@ pub async fn ledger(data: &Path, now: Time) -> Vec<Finding> {
     tokio::task::spawn_blocking(looking).await.unwrap_or_default()
 }
 
+/// Backups: the last one's age, and the folder for the next.
+pub async fn backup(options: &BackupOptions, data: &Path, now: Time) -> Vec<Finding> {
+    let (options, data) = (options.clone(), data.to_owned());
+    let looking = move || backup::findings(&options, &data, now);
+    tokio::task::spawn_blocking(looking).await.unwrap_or_default()
+}
+
 /// Everything that the configuration names, in its order.
 pub async fn all(config: &Config, now: Time) -> Vec<Finding> {
     Subjects::of(config).check(now).await
@@ -120,6 +128,7 @@ pub async fn all(config: &Config, now: Time) -> Vec<Finding> {
 pub struct Subjects {
     data: PathBuf,
     cache: PathBuf,
+    backup: BackupOptions,
     marks: Marks,
     time_server: Option<String>,
     offset: UtcOffset,
@@ -140,6 +149,7 @@ impl Subjects {
         Subjects {
             data: config.data.clone(),
             cache: config.cache.clone(),
+            backup: config.backup.clone(),
             marks: config.marks,
             time_server: config.time_server.clone(),
             offset: config.offset,
@@ -203,6 +213,8 @@ impl Subjects {
         }
         checks.push(("clock".to_owned(), Box::pin(clock(self.time_server.as_deref(), now))));
         checks.push(("ledger".to_owned(), Box::pin(ledger(&self.data, now))));
+        let check = backup(&self.backup, &self.data, now);
+        checks.push(("backup".to_owned(), Box::pin(check)));
         checks
     }
 }

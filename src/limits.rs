@@ -61,8 +61,8 @@ pub const LEDGER_CHECKPOINT_PAGES: i64 = 4_096;
 /// worth, more than it takes under load. Only a reader that stays makes it longer, for as long.
 pub const LEDGER_LOG_BYTES: i64 = 4 * LEDGER_CHECKPOINT_PAGES * 4_096;
 
-/// Milliseconds for which a checkpoint that insists waits for readers to end, while the writer waits
-/// for it: as long as the page of a list takes.
+/// Milliseconds for which a checkpoint that insists waits for readers to end, while the writer
+/// waits for it: as long as the page of a list takes.
 pub const LEDGER_INSIST_MS: u64 = 100;
 
 /// Backups that the ledger remembers: a quarter's.

@@ -70,10 +70,7 @@ case "${1:-}" in
 --remove)
     check_machine
     stop_and_count
-    if command -v systemctl >/dev/null 2>&1; then
-        # shellcheck disable=SC2086
-        systemctl --no-reload disable $units >/dev/null 2>&1 || true
-    fi
+    switch_off
     remove_files
     forget_previous
     if systemd_runs; then systemctl daemon-reload || true; fi

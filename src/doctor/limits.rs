@@ -65,6 +65,12 @@ pub const LEDGER_LOG_BYTES: u64 = 256 << 20;
 /// Forepost is for.
 pub const DELIVERY_OLD_MS: i64 = 86_400_000;
 
+/// Milliseconds after which a backup is late: a night, and four hours for a slow one.
+pub const BACKUP_LATE_MS: i64 = 28 * 3_600_000;
+
+/// Milliseconds after which there is none to speak of: three days, a weekend.
+pub const BACKUP_MISSING_MS: i64 = 72 * 3_600_000;
+
 /// From the daemon's start to its first look: what came due meanwhile goes first.
 pub const FIRST_WAIT: Duration = Duration::from_secs(180);
 

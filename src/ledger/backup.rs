@@ -292,7 +292,7 @@ pub fn lacking(here: &Path, there: &Path) -> Result<Lacking, LedgerError> {
         &mut found.registrations,
     )?;
     // A ledger of the first version delivers nothing.
-    if !has_deliveries(&connection)? {
+    if !has_table(&connection, "delivery")? {
         return Ok(found);
     }
     let mut statement = connection.prepare(
@@ -329,9 +329,9 @@ pub fn lacking(here: &Path, there: &Path) -> Result<Lacking, LedgerError> {
     Ok(found)
 }
 
-fn has_deliveries(connection: &Connection) -> Result<bool, LedgerError> {
-    let sql = "SELECT count(*) FROM main.sqlite_schema WHERE name = 'delivery'";
-    Ok(connection.query_row(sql, [], |row| row.get::<_, i64>(0))? > 0)
+fn has_table(connection: &Connection, name: &str) -> Result<bool, LedgerError> {
+    let sql = "SELECT count(*) FROM main.sqlite_schema WHERE type = 'table' AND name = ?1";
+    Ok(connection.query_row(sql, [name], |row| row.get::<_, i64>(0))? > 0)
 }
 
 fn group(
@@ -360,9 +360,10 @@ pub struct Restored {
 
 impl Ledger {
     /// Takes up a ledger that was restored. What waited when the backup was taken may have been
-    /// delivered since, by the machine that the backup is of: of an interface for which `parks` says
-    /// so, a person must ask; the others' receivers take the same thing twice. What was in flight is
-    /// settled by the next start, which asks the same question. Gives how many were parked.
+    /// delivered since, by the machine that the backup is of: of an interface for which `parks`
+    /// says so, a person must ask; the others' receivers take the same thing twice. What was in
+    /// flight is settled by the next start, which asks the same question. Gives how many were
+    /// parked.
     pub async fn take_up_restored(
         &self,
         restored: Restored,
@@ -405,9 +406,13 @@ impl Ledger {
         .await
     }
 
-    /// The last backups that were made or tried, the newest first.
+    /// The last backups that were made or tried, the newest first. None of a ledger that the
+    /// service, not yet restarted, still keeps in an older format.
     pub fn backups(&self) -> Result<Vec<BackupNoted>, LedgerError> {
         self.read(|connection| {
+            if !has_table(connection, "backup")? {
+                return Ok(Vec::new());
+            }
             let mut statement = connection.prepare_cached(
                 "SELECT began_at, ended_at, folder, file, bytes, digest, fault FROM backup
                  ORDER BY id DESC",

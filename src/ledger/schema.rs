@@ -406,14 +406,14 @@ mod tests {
             "DELETE FROM audit;",
             "UPDATE audit SET at = 0;",
             "INSERT INTO audit(at) VALUES(1);",
-            "CREATE TRIGGER audit_full BEFORE INSERT ON audit BEGIN\n SELECT RAISE(ABORT, 'x');\nEND;",
+            "CREATE TRIGGER full BEFORE INSERT ON audit BEGIN\n SELECT RAISE(ABORT, 'x');\nEND;",
             "CREATE VIEW deed AS SELECT * FROM audit;",
             "PRAGMA user_version = 3;",
         ] {
             assert_eq!(complaints(&[bad]).len(), 1, "{bad}");
         }
         for good in [
-            "CREATE TABLE a(id INTEGER);\nCREATE UNIQUE INDEX a_id ON a(id);\nINSERT INTO a VALUES(1);",
+            "CREATE TABLE a(i INT);\nCREATE UNIQUE INDEX a_i ON a(i);\nINSERT INTO a VALUES(1);",
             "ALTER TABLE audit ADD COLUMN who TEXT;  -- remark; with a semicolon",
             "ALTER TABLE audit ADD COLUMN who TEXT NOT NULL DEFAULT '';",
         ] {

@@ -456,7 +456,7 @@ fn key(arguments: &KeyArguments) -> Result<u8, u8> {
     println!(
         "# Forepost 备份恢复密钥 · recovery key of the backups, {made_at}\n\
          # 只显示这一次：请打印两份，放入两处保险柜；本机不保存。没有它（或医院自己的密钥），备份无法打开。\n\
-         # Shown this once: print it twice and keep it in two safes. This machine does not keep it.\n\
+         # Shown this once: print it twice and keep it in two safes. It is not kept here.\n\
          # Without it, or a key of the hospital's own, no backup can be opened.\n\
          # public key: {recipient}\n{secret}"
     );

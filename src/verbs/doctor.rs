@@ -6,6 +6,7 @@ use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 
 use clap::Args;
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use super::{ConfigArgument, DONE, FAILED, MISUSED, fail};
 use crate::clock;
@@ -137,17 +138,17 @@ fn finding_words(finding: &Finding) -> String {
 /// A text in lines of [`COLUMNS`], a Chinese character counting two. It breaks at blanks, and
 /// anywhere between Chinese characters; what is longer than a line is left whole.
 fn wrapped(head: &str, indent: &str, text: &str) -> String {
-    let (mut lines, mut line, mut used) = (String::new(), head.to_owned(), width(head));
+    let (mut lines, mut line, mut used) = (String::new(), head.to_owned(), head.width());
     let mut is_empty = true;
     for piece in pieces(text) {
-        if !is_empty && used + width(piece.trim_end()) > COLUMNS {
+        if !is_empty && used + piece.trim_end().width() > COLUMNS {
             lines.push_str(line.trim_end());
             lines.push('\n');
-            (line, used, is_empty) = (indent.to_owned(), width(indent), true);
+            (line, used, is_empty) = (indent.to_owned(), indent.width(), true);
         }
         if !(is_empty && piece == " ") {
             line.push_str(piece);
-            used += width(piece);
+            used += piece.width();
             is_empty = false;
         }
     }
@@ -179,13 +180,7 @@ fn pieces(text: &str) -> Vec<&str> {
 }
 
 fn is_wide(c: char) -> bool {
-    matches!(c, '\u{1100}'..='\u{115f}' | '\u{2e80}'..='\u{a4cf}' | '\u{ac00}'..='\u{d7a3}'
-        | '\u{f900}'..='\u{faff}' | '\u{fe30}'..='\u{fe6f}' | '\u{ff00}'..='\u{ff60}'
-        | '\u{ffe0}'..='\u{ffe6}')
-}
-
-fn width(text: &str) -> usize {
-    text.chars().map(|c| if is_wide(c) { 2 } else { 1 }).sum()
+    c.width() == Some(2)
 }
 
 #[cfg(test)]
@@ -201,7 +196,7 @@ mod tests {
                   in /etc/resolv.conf, or have the name entered there or in /etc/hosts";
         let finding = Finding::failing("s", "dns", Words::new(zh, en), Words::new(zh, en));
         let shown = finding_words(&finding);
-        assert!(shown.lines().all(|line| width(line) <= COLUMNS), "{shown}");
+        assert!(shown.lines().all(|line| line.width() <= COLUMNS), "{shown}");
         let squeezed = |text: &str| text.split_whitespace().collect::<String>();
         assert!(
             squeezed(&shown).contains(&squeezed(zh)) && squeezed(&shown).contains(&squeezed(en))

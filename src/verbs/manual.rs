@@ -1,5 +1,5 @@
-//! `forepost manual --into FOLDER`: the pages for `man`, and what the shells complete, from the same
-//! definitions as the command line, so that neither can say anything else than `--help`.
+//! `forepost manual --into FOLDER`: the pages for `man`, and what the shells complete, from the
+//! same definitions as the command line, so that neither can say anything else than `--help`.
 //!
 //! Hidden: `make package` calls it, nobody else needs it. One page for the program and one for each
 //! verb, `forepost-queue.1`, with what the verb itself can do in chapters of its own: a page for

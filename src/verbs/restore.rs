@@ -10,9 +10,9 @@
 //! ([`parks_in_doubt`]), else a person is asked. Start at [`restore`].
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown, fchown};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -26,6 +26,9 @@ use crate::config::Config;
 use crate::delivery::parks_in_doubt;
 use crate::ledger::{self, Lacking, Ledger, Restored};
 use crate::model::{Time, UtcOffset};
+
+/// Restores within one second that keep aside what they replace.
+const ASIDES_MAX: u32 = 100;
 
 /// What `restore` takes.
 #[derive(Args)]
@@ -162,10 +165,13 @@ fn restore(arguments: &RestoreArguments) -> Result<u8, u8> {
         return if arguments.dry_run { Ok(DONE) } else { may.map(|()| DONE) };
     }
     let parked = take_up(arguments, &stage, &manifest, by)?;
-    let now = clock::now();
-    let aside = swap(&stage, &places, now).map_err(fail)?;
-    let mut kept = aside;
-    kept.extend(put_files(&stage, &manifest, &places, &text, now).map_err(fail)?);
+    // Whatever may fail for want of a right or of room fails here.
+    let files = beside_all(&stage, &manifest, &places, &text).map_err(fail)?;
+    let stamp = backup::stamp(clock::now(), UtcOffset::china());
+    let mut kept = swap(&stage, &places, &stamp).map_err(fail)?;
+    for file in files {
+        kept.extend(file.place(&stamp).map_err(fail)?);
+    }
     std::fs::remove_file(places.data.join(RESTORING)).map_err(fail)?;
     sync(&places.data).map_err(fail)?;
     if arguments.discard {
@@ -312,19 +318,18 @@ fn take_up(
 
 /// Puts ledger and keys in the place of those that are here; gives where those are now. Between the
 /// first step and the last of [`restore`] the service does not start.
-fn swap(stage: &Stage, places: &Places, now: Time) -> io::Result<Vec<PathBuf>> {
+fn swap(stage: &Stage, places: &Places, stamp: &str) -> io::Result<Vec<PathBuf>> {
     let mark = places.data.join(RESTORING);
     std::fs::write(&mark, "the same `forepost restore` again comes to the end\n")?;
     sync(&mark)?;
     sync(&places.data)?;
     let owner = owner(&places.data);
-    let stamp = backup::stamp(now, UtcOffset::china());
     let mut aside = Vec::new();
     for name in ["ledger", "keys"] {
         let (from, to) = (stage.0.join(name), places.data.join(name));
         own(&from, owner)?;
         if to.exists() {
-            let kept = places.data.join(format!("{name}.before-{stamp}"));
+            let kept = aside_of(&to, stamp)?;
             std::fs::rename(&to, &kept)?;
             aside.push(kept);
         }
@@ -332,6 +337,17 @@ fn swap(stage: &Stage, places: &Places, now: Time) -> io::Result<Vec<PathBuf>> {
     }
     sync(&places.data)?;
     Ok(aside)
+}
+
+/// Where something that is replaced is kept: under its name and the time, which is nobody's yet.
+fn aside_of(path: &Path, stamp: &str) -> io::Result<PathBuf> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let of = |number: u32| match number {
+        1 => path.with_file_name(format!("{name}.before-{stamp}")),
+        _ => path.with_file_name(format!("{name}.before-{stamp}-{number}")),
+    };
+    let free = (1..=ASIDES_MAX).map(of).find(|aside| !aside.exists());
+    free.ok_or_else(|| io::Error::other(format!("{} is there {ASIDES_MAX} times", of(1).display())))
 }
 
 /// To whom the data belongs: who has the folder, else the service's user, when we may choose.
@@ -369,17 +385,46 @@ fn own(path: &Path, owner: Option<(u32, u32)>) -> io::Result<()> {
     Ok(())
 }
 
-/// Writes the configuration and what it names; what is there and differs is kept aside.
-fn put_files(
+/// A file that is written beside its place, and goes when it never gets there.
+struct Beside {
+    path: PathBuf,
+    to: PathBuf,
+}
+
+impl Beside {
+    /// Gives it its name; gives where the other one is that was there.
+    fn place(mut self, stamp: &str) -> io::Result<Option<PathBuf>> {
+        let mut aside = None;
+        if self.to.exists() {
+            let kept = aside_of(&self.to, stamp)?;
+            std::fs::rename(&self.to, &kept)?;
+            aside = Some(kept);
+        }
+        std::fs::rename(&self.path, &self.to)?;
+        self.path.clear();
+        sync(self.to.parent().unwrap_or(Path::new("/")))?;
+        Ok(aside)
+    }
+}
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        if !self.path.as_os_str().is_empty() {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Writes the configuration and what it names beside their places; what is there already and is the
+/// same is left alone.
+fn beside_all(
     stage: &Stage,
     manifest: &Manifest,
     places: &Places,
     config: &str,
-    now: Time,
-) -> io::Result<Vec<PathBuf>> {
-    let stamp = backup::stamp(now, UtcOffset::china());
+) -> io::Result<Vec<Beside>> {
     let owner = owner(&places.data);
-    let mut aside = Vec::new();
+    let mut all = Vec::new();
     // The configuration comes last: it names the others.
     let named = manifest.files.iter().filter(|one| one.role == Role::Named);
     for one in named.chain(manifest.files.iter().filter(|one| one.role == Role::Config)) {
@@ -389,46 +434,38 @@ fn put_files(
                 (std::fs::read(stage.0.join(&one.name))?, places.moved(&one.path))
             }
         };
-        let told =
-            |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", to.display()));
-        aside.extend(put(one, &bytes, &to, owner, &stamp).map_err(told)?);
+        let shown = to.display().to_string();
+        let told = |error: io::Error| io::Error::new(error.kind(), format!("{shown}: {error}"));
+        all.extend(beside(one, &bytes, to, owner).map_err(told)?);
     }
-    Ok(aside)
+    Ok(all)
 }
 
-/// Writes one file whole; gives where the other one is that was there.
-fn put(
+fn beside(
     one: &Entry,
     bytes: &[u8],
-    to: &Path,
+    to: PathBuf,
     owner: Option<(u32, u32)>,
-    stamp: &str,
-) -> io::Result<Option<PathBuf>> {
-    let before = std::fs::read(to).ok();
-    if before.as_deref() == Some(bytes) {
+) -> io::Result<Option<Beside>> {
+    if std::fs::read(&to).is_ok_and(|before| before == bytes) {
         return Ok(None);
     }
     let folder = to.parent().unwrap_or(Path::new("/"));
     std::fs::create_dir_all(folder)?;
-    let beside = folder.join(format!(".forepost-restore.{}", std::process::id()));
-    std::fs::write(&beside, b"")?;
-    std::fs::set_permissions(&beside, std::fs::Permissions::from_mode(one.mode))?;
+    let name = to.file_name().unwrap_or_default().to_string_lossy();
+    let path = folder.join(format!(".{name}.restoring"));
+    // A restore that was killed may have left it.
+    let _ = std::fs::remove_file(&path);
+    let new = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+    let beside = Beside { path, to };
     if let Some((user, group)) = owner {
         // Root's own files are read by the service through its group.
-        chown(&beside, Some(if one.of_service { user } else { 0 }), Some(group))?;
+        fchown(&new, Some(if one.of_service { user } else { 0 }), Some(group))?;
     }
-    std::fs::write(&beside, bytes)?;
-    sync(&beside)?;
-    let mut aside = None;
-    if before.is_some() {
-        let name = to.file_name().unwrap_or_default().to_string_lossy();
-        let kept = to.with_file_name(format!("{name}.before-{stamp}"));
-        std::fs::rename(to, &kept)?;
-        aside = Some(kept);
-    }
-    std::fs::rename(&beside, to)?;
-    sync(folder)?;
-    Ok(aside)
+    new.set_permissions(std::fs::Permissions::from_mode(one.mode))?;
+    (&new).write_all(bytes)?;
+    new.sync_all()?;
+    Ok(Some(beside))
 }
 
 fn discard(path: &Path) -> io::Result<()> {

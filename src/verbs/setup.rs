@@ -18,6 +18,7 @@ mod limits;
 mod peers;
 mod present;
 mod questions;
+mod safekeeping;
 mod site;
 mod template;
 mod terminal;
@@ -89,8 +90,8 @@ pub fn run(arguments: &SetupArguments) -> u8 {
         ));
     }
     let done = Setup::new(arguments).and_then(|setup| match &arguments.answers {
-        Some(file) => setup.from_file(file),
-        None => setup.from_dialogue(),
+        Some(file) => setup.by_file(file),
+        None => setup.by_dialogue(),
     });
     done.unwrap_or_else(|code| code)
 }
@@ -136,7 +137,7 @@ impl<'a> Setup<'a> {
         if self.arguments.offline { Check::Offline } else { Check::Peers }
     }
 
-    fn from_file(&self, file: &Path) -> Result<u8, u8> {
+    fn by_file(&self, file: &Path) -> Result<u8, u8> {
         let text = read_answers(file)?;
         let language = language_of_file(&text).or(self.arguments.language);
         let language = language.or_else(environment_language).unwrap_or(Language::En);
@@ -179,7 +180,7 @@ impl<'a> Setup<'a> {
         Ok(self.finish(ending, &answers, &composed, &written, starts))
     }
 
-    fn from_dialogue(&self) -> Result<u8, u8> {
+    fn by_dialogue(&self) -> Result<u8, u8> {
         let mut terminal = Terminal::new();
         let language = self.language(&mut terminal)?;
         terminal.speak(language);
@@ -255,6 +256,9 @@ impl<'a> Setup<'a> {
             }
         } else if self.site.is_here() {
             ending.note(filled(&words::START_BY_HAND, &start_command(&composed.units)));
+        }
+        if ending.started {
+            safekeeping::keep_safe(&mut ending, answers, &self.site, self.text.is_empty());
         }
         if ending.started && self.check() == Check::Peers {
             match peers::config(composed, &self.site) {

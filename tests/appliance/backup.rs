@@ -17,6 +17,7 @@ use crate::support::patient::{Patient, due_at};
 use crate::support::platform::{Platform, settlement};
 use crate::support::setup::Setup;
 use crate::support::{PATIENCE, wait_for};
+use crate::upgrading::lay_out;
 
 /// What its caller shows; it stands in a file that the configuration names.
 const TOKEN: &str = "made-up-token-of-a-test";
@@ -281,6 +282,55 @@ fn a_restore_that_was_cut_off_keeps_the_service_from_starting_until_it_is_run_ag
 }
 
 #[test]
+fn a_restore_that_is_killed_anywhere_leaves_the_old_ledger_or_comes_to_its_end_the_next_time() {
+    let vault = Vault::new();
+    let mut forepost = Forepost::start(setup(&vault, None, ""));
+    forepost.accept(&Patient::new(45).registration(24, 45));
+    let file = PathBuf::from(backup(&forepost)["file"].as_str().unwrap());
+    forepost.stop();
+    let config = forepost.data().with_file_name("restored").join("forepost.toml");
+    let (mut killed, mut half) = (0, 0);
+    for step in 0..40 {
+        let mut restoring = Command::new(env!("CARGO_BIN_EXE_forepost"))
+            .arg("restore")
+            .arg(&file)
+            .arg("--key-file")
+            .arg(vault.own_key())
+            .args(["--by", "李工", "--yes", "--data"])
+            .arg(forepost.data())
+            .arg("--config")
+            .arg(&config)
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        // Where it stands is the machine's doing; each step goes a little further.
+        std::thread::sleep(std::time::Duration::from_millis(5 * step));
+        let _ = restoring.kill();
+        let ended = restoring.wait().unwrap();
+        killed += u32::from(!ended.success());
+        if forepost.data().join("restore.unfinished").exists() {
+            half += 1;
+            continue;
+        }
+        // Whichever ledger is there is whole, and its keys open it.
+        let queue = forepost.verb(&["plans", "list", "--json"]);
+        let plans: Value = serde_json::from_slice(&queue.stdout).expect("it opens");
+        assert_eq!(plans.as_array().unwrap().len(), 1, "step {step}");
+        if ended.success() {
+            break;
+        }
+    }
+    println!("{killed} killed, {half} of them between the first step and the last");
+    assert!(killed > 3, "none was killed in time");
+    restored(&restore(&file, &vault.own_key(), &forepost, &["--yes"]));
+    let left = fs::read_dir(config.parent().unwrap()).unwrap();
+    let left: Vec<_> = left.map(|one| one.unwrap().file_name()).collect();
+    assert!(!left.iter().any(|one| one.to_string_lossy().ends_with(".restoring")), "{left:?}");
+    forepost.restart();
+    assert_eq!(forepost.plans().len(), 1);
+}
+
+#[test]
 fn a_file_that_is_damaged_cut_or_sealed_to_others_changes_nothing() {
     let vault = Vault::new();
     let forepost = Forepost::start(setup(&vault, None, ""));
@@ -437,6 +487,24 @@ fn nothing_is_written_that_nobody_could_open_and_the_recovery_key_is_shown_once(
     let file = PathBuf::from(backup(&forepost)["file"].as_str().unwrap());
     assert!(file.to_str().unwrap().ends_with(".tar"));
     run("tar", &["-tf", file.to_str().unwrap()], vault.place.path(), None);
+}
+
+#[test]
+fn a_backup_of_an_older_format_is_restored_into_this_version() {
+    let vault = Vault::new();
+    let old = Forepost::prepare(setup(&vault, None, ""));
+    old.setup.write(old.data().parent().unwrap());
+    lay_out(12, &old.data());
+    // The service was not restarted since the upgrade: nothing changes its tables under it.
+    let file = PathBuf::from(backup(&old)["file"].as_str().unwrap());
+    let verify = ["backup", "verify", file.to_str().unwrap(), "--json", "--key-file"];
+    let manifest = old.verb_json(&[&verify[..], &[vault.own_key().to_str().unwrap()]].concat());
+    assert_eq!(manifest["ledger"]["version"], 12);
+    let mut new = Forepost::prepare(setup(&vault, None, ""));
+    restored(&restore(&file, &vault.own_key(), &new, &[]));
+    new.restart();
+    assert_eq!((new.plans().len(), new.deliveries().len()), (6, 7));
+    assert_eq!(backup(&new)["registrations"], 6);
 }
 
 #[test]

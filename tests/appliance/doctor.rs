@@ -1,11 +1,13 @@
 //! `forepost doctor` against real peers, well and ill: what it says, and what it says to do.
 
 use std::collections::BTreeSet;
-use std::io::Read;
-use std::net::{TcpListener, UdpSocket};
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Output;
 
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use flate2::read::GzDecoder;
 use serde_json::{Value, json};
 
@@ -19,6 +21,7 @@ use crate::support::http::{self, Reply};
 use crate::support::orthanc::{self, Orthanc};
 use crate::support::patient::{Patient, personal};
 use crate::support::platform::{Platform, settlement};
+use crate::support::programs::openssl;
 use crate::support::setup::Setup;
 use crate::support::tls::TlsServer;
 use crate::support::{PATIENCE, wait_for};
@@ -312,18 +315,84 @@ fn a_full_disk_and_wrong_modes_are_told() {
     says(&told, "disk", "owner", "failing", words, ["chown -R", "chown -R"]);
     std::os::unix::fs::chown(data.join("ledger/forepost.db"), Some(0), None).unwrap();
 
-    let mut filler = std::fs::File::create(disk.folder().join("filler")).unwrap();
-    let filled = std::io::copy(&mut std::io::repeat(7), &mut filler);
-    assert!(filled.is_err(), "the disk is full");
     std::fs::remove_file(data.join("ledger/reserve")).unwrap();
-    let filled = std::io::copy(&mut std::io::repeat(7), &mut filler);
-    assert!(filled.is_err(), "the disk is full again");
-    let told = looked(&forepost, &["--only", "disk", "--only", "ledger"]);
+    let mut filler = std::fs::File::create(disk.folder().join("filler")).unwrap();
+    // What a look frees of the ledger's own log is filled as well.
+    let told = wait_for(PATIENCE, || {
+        // A piece that finds no room whole is not taken in part.
+        let mut piece = 1 << 20;
+        while piece >= 512 {
+            if filler.write_all(&vec![7; piece]).is_err() {
+                piece /= 2;
+            }
+        }
+        let told = looked(&forepost, &["--only", "disk", "--only", "ledger"]);
+        (finding(&told, "disk", "sync")["state"] == "failing").then_some(told)
+    });
+    let told = told.expect("nothing more can be written");
     let words = ["不再接收任何影像", "nothing is taken in"];
     says(&told, "disk", "room", "failing", words, ["cache evict", "cache evict"]);
     let words = ["无法在", "nothing can be written"];
     says(&told, "disk", "sync", "failing", words, ["磁盘已满", "the disk is full"]);
     says(&told, "ledger", "reserve", "warning", ["不在", "gone"], ["腾出", "make room"]);
+}
+
+/// The tables by which a destination wants a token, which is had there; the key is `{folder}/rsa`.
+fn token_table(tokens: &Cloud) -> String {
+    format!(
+        "[destination.token]\nurl = \"http://{}/getToken\"\npublic_key = \"{{folder}}/rsa\"\n\
+         app_id_file = \"{{folder}}/app\"\norg_id_file = \"{{folder}}/org\"\n\
+         license_file = \"{{folder}}/license\"\n",
+        tokens.address
+    )
+}
+
+/// What the files of [`token_table`] hold.
+fn token_files() -> Vec<(&'static str, String)> {
+    let private = openssl(&["genrsa", "2048"], b"");
+    let public = openssl(&["rsa", "-pubout"], &private);
+    vec![
+        ("rsa", String::from_utf8(public).unwrap()),
+        ("app", "app-of-the-cloud-1234".into()),
+        ("org", "org-of-the-cloud-1234".into()),
+        ("license", "licence-of-the-cloud-1234".into()),
+    ]
+}
+
+#[test]
+fn a_token_is_had_or_its_refusal_told_and_one_that_ends_counted() {
+    let platform = Platform::start();
+    let tokens = |answer: Value| Cloud::alone(move |_| Act::json(&answer));
+    let giving = tokens(json!({"status": 0, "result": {"token": "token-in-use-0815"}}));
+    let refusing = tokens(json!({"status": 401, "message": "appId"}));
+    let destination = |name: &str, tokens: &Cloud| {
+        platform.destination(name, &["ic-settlement-push"]) + &token_table(tokens)
+    };
+    let claims = |days: i64| {
+        let ends = forepost::clock::now().0 / 1_000 + days * DAY + 3_600;
+        let claims = json!({"iss": "cloud", "exp": ends}).to_string();
+        format!("Bearer e30.{}.c2lnbg", BASE64_URL_SAFE_NO_PAD.encode(claims))
+    };
+    let source = Cloud::alone(|_| Act::json(&json!([])));
+    let header = "[[source.header]]\nname = \"Authorization\"\nvalue_file = \"{folder}/jwt\"\n";
+    let mut setup = Setup::with(&[source.source("region") + header]);
+    setup.more = destination("giving", &giving) + &destination("refusing", &refusing);
+    setup.files = token_files();
+    setup.files.push(("jwt", claims(6)));
+    let forepost = prepared(setup);
+    let told = looked(&forepost, &["--only", "destination", "--only", "source"]);
+    let steps_of_giving = fine(&["tcp", "tcp", "credentials", "call"]);
+    assert_eq!(steps(&told, "destination giving"), steps_of_giving, "{told:#}");
+    let words = ["对方拒绝了身份", "refuses who we are"];
+    let next = ["核对", "check the credentials"];
+    says(&told, "destination refusing", "credentials", "failing", words, next);
+    let words =
+        ["标头 Authorization 的令牌还有 6 天到期", "in header Authorization ends in 6 days"];
+    says(&told, "source region", "token", "warning", words, ["申请新令牌", "ask the platform"]);
+    assert!(platform.bodies().iter().all(Value::is_null), "no record was sent");
+    for secret in ["token-in-use-0815", "licence-of", "e30."] {
+        assert!(!told.to_string().contains(secret), "{secret} in {told:#}");
+    }
 }
 
 /// What the console answers.
@@ -349,6 +418,14 @@ fn the_daemon_looks_when_it_is_asked_and_shows_lights_in_words() {
 
     let foreign = [("Origin", "http://evil.example")];
     assert_eq!(console(&forepost, "POST", "/doctor/check", &foreign).status, 403);
+    // A name may lead here that somebody else gave.
+    let mut named = TcpStream::connect(forepost.console()).unwrap();
+    let head = "POST /doctor/check HTTP/1.1\r\nHost: front.evil.example\r\nContent-Length: 0\r\n\
+                Connection: close\r\n\r\n";
+    named.write_all(head.as_bytes()).unwrap();
+    let mut answer = String::new();
+    named.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
     assert_eq!(console(&forepost, "POST", "/doctor/check", &[]).status, 303);
     let told = wait_for(PATIENCE, || {
         let health = console(&forepost, "GET", "/health", &[]);
@@ -412,14 +489,20 @@ fn a_bundle_holds_what_the_maker_needs_and_no_secret_and_nobody() {
     setup.callers = "[[caller]]\nname = \"his\"\naddresses = [\"127.0.0.1\"]\npush = true\n\
                      images = true\ntoken_file = \"{folder}/caller\"\n"
         .into();
-    setup.more = platform.for_settlements()
-        + "[[destination.header]]\nname = \"X-Licence\"\nvalue_file = \"{folder}/licence\"\n";
-    setup.files = vec![
-        ("token", format!("Bearer {token}")),
-        ("caller", "token-of-the-his-4711".into()),
-        ("licence", "licence-of-the-cloud-1234".into()),
+    let answer = json!({"status": 0, "result": {"token": "token-in-use-0815"}});
+    let tokens = Cloud::alone(move |_| Act::json(&answer));
+    setup.more = platform.for_settlements() + &token_table(&tokens);
+    setup.files = token_files();
+    setup.files.push(("token", format!("Bearer {token}")));
+    setup.files.push(("caller", "token-of-the-his-4711".into()));
+    let secrets = [
+        token,
+        "token-of-the-his-4711",
+        "token-in-use-0815",
+        "app-of-the-cloud-1234",
+        "org-of-the-cloud-1234",
+        "licence-of-the-cloud-1234",
     ];
-    let secrets = [token, "token-of-the-his-4711", "licence-of-the-cloud-1234"];
     let forepost = Forepost::start(setup);
     let authorised = [
         ("Content-Type", "application/json;charset=UTF-8"),
@@ -442,6 +525,7 @@ fn a_bundle_holds_what_the_maker_needs_and_no_secret_and_nobody() {
     assert_eq!(reply.status, 200, "{}", reply.text());
     let came = wait_for(PATIENCE, || (!platform.came().is_empty()).then_some(()));
     came.expect("the settlement is delivered");
+    assert!(platform.last_headers().contains(&("token".into(), "token-in-use-0815".into())));
     let keys = std::fs::read_to_string(forepost.data().join("keys/ledger.keys")).unwrap();
     kept.extend(keys.split_whitespace().filter(|word| word.len() == 64).map(str::to_owned));
     forepost.keep_secret(kept.iter().cloned());
@@ -469,7 +553,7 @@ fn a_bundle_holds_what_the_maker_needs_and_no_secret_and_nobody() {
         "\"registrations\": 20",
         "token_file = \"(text of",
         "value_file = \"(text of",
-        "name = \"X-Licence\"",
+        "license_file = \"(text of",
         "# TYPE registrations_kept gauge",
         "=== forepost-diagnostics/memory.txt",
         env!("CARGO_PKG_VERSION"),

@@ -19,7 +19,7 @@ fn ledgers() -> PathBuf {
 }
 
 /// Lays the fixture of a format out as a data folder.
-fn lay_out(format: i64, data: &Path) {
+pub fn lay_out(format: i64, data: &Path) {
     for folder in ["keys", "ledger"] {
         fs::create_dir_all(data.join(folder)).unwrap();
     }

@@ -212,6 +212,15 @@ pub fn by_dpkg(system: &System, packages: &Packages, later: &Packages) {
     check_gone(system);
 }
 
+fn switch_on(system: &System) {
+    system.run("systemctl enable forepost.service forepost-hospital.socket").done();
+}
+
+/// How many of our units start at the next boot.
+fn switched_on(system: &System) -> usize {
+    system.run("find /etc/systemd/system -lname '*forepost*'").done().lines().count()
+}
+
 /// A whole life by rpm, from outside as an image is made.
 pub fn by_rpm(system: &System, packages: &Packages, later: &Packages) {
     let root = system.path("/").to_str().unwrap().to_owned();
@@ -225,10 +234,13 @@ pub fn by_rpm(system: &System, packages: &Packages, later: &Packages) {
     let said = rpm(&["-i", &file(packages)]).done();
     check_installed(system, &said);
     live(system);
+    switch_on(system);
     rpm(&["-U", &file(later)]).done();
     check_upgraded(system);
+    assert_eq!(switched_on(system), 2);
     let said = rpm(&["-e", "forepost"]).done();
     check_removed(system, &said);
+    assert_eq!(switched_on(system), 0);
 }
 
 /// A whole life by the tarball's own script.
@@ -242,26 +254,29 @@ pub fn by_hand(system: &System, packages: &Packages, later: &Packages) {
     let said = system.run(&format!("{folder}/install.sh")).done();
     check_installed(system, &said);
     live(system);
+    switch_on(system);
     let newer = unpack(later);
     system.run(&format!("{newer}/install.sh")).done();
     check_upgraded(system);
+    assert_eq!(switched_on(system), 2);
     let said = system.run(&format!("{newer}/install.sh --remove")).done();
     check_removed(system, &said);
+    assert_eq!(switched_on(system), 0);
 }
 
 #[test]
 fn the_deb_is_installed_upgraded_removed_and_purged() {
-    by_dpkg(&System::debian12(), &Packages::under_test(), &Packages::later());
+    by_dpkg(&System::debian12(), &Packages::own(), &Packages::later());
 }
 
 #[test]
 fn the_rpm_is_installed_upgraded_and_removed() {
-    by_rpm(&System::debian12(), &Packages::under_test(), &Packages::later());
+    by_rpm(&System::debian12(), &Packages::own(), &Packages::later());
 }
 
 #[test]
 fn the_tarball_is_installed_upgraded_and_removed() {
-    by_hand(&System::debian12(), &Packages::under_test(), &Packages::later());
+    by_hand(&System::debian12(), &Packages::own(), &Packages::later());
 }
 
 /// Where there is no systemd at all, an account and a folder are made all the same.
@@ -269,7 +284,7 @@ fn the_tarball_is_installed_upgraded_and_removed() {
 fn the_tarball_needs_no_systemd() {
     let system = System::debian12();
     system.run("rm /bin/systemd-sysusers /bin/systemd-tmpfiles /bin/systemctl").done();
-    let tarball = system.bring(&Packages::under_test().file(".tar.gz"));
+    let tarball = system.bring(&Packages::own().file(".tar.gz"));
     system.run(&format!("tar -xzf {tarball} -C /root")).done();
     let said = system.run(&format!("{}/install.sh", tarball.trim_end_matches(".tar.gz"))).done();
     check_installed(&system, &said);
@@ -278,7 +293,7 @@ fn the_tarball_needs_no_systemd() {
 /// Two that believe to own the same files end in neither knowing what is installed.
 #[test]
 fn the_tarball_refuses_where_dpkg_has_installed() {
-    let (system, packages) = (System::debian12(), Packages::under_test());
+    let (system, packages) = (System::debian12(), Packages::own());
     let deb = system.bring(&packages.file(".deb"));
     dpkg(&system, &format!("-i {deb}")).done();
     let tarball = system.bring(&packages.file(".tar.gz"));
@@ -305,5 +320,5 @@ pub fn check_rpm(file: &Path) {
 
 #[test]
 fn the_rpm_is_whole_and_says_what_it_needs() {
-    check_rpm(&Packages::under_test().file(".rpm"));
+    check_rpm(&Packages::own().file(".rpm"));
 }

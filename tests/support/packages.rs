@@ -19,17 +19,12 @@ pub struct Packages {
 }
 
 impl Packages {
-    /// Around the binary of the tests, under the version of the sources.
+    /// Around the binary of the tests, under the version of the sources; where FOREPOST_PACKAGES
+    /// names a folder, those in it, as `make night` does with the release.
     pub fn own() -> Packages {
-        Packages::packed("own", Path::new(BINARY), None)
-    }
-
-    /// Those in the folder that FOREPOST_PACKAGES names, as `make night` does with the release; else
-    /// the binary of the tests.
-    pub fn under_test() -> Packages {
         match std::env::var_os("FOREPOST_PACKAGES") {
             Some(folder) => Packages { folder: Path::new(ROOT).join(folder) },
-            None => Packages::own(),
+            None => Packages::packed("own", Path::new(BINARY), None),
         }
     }
 

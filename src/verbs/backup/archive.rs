@@ -1,10 +1,10 @@
 //! What lies in a backup, and how it is written and read: a tar, as a stream.
 //!
 //! Always holds: `manifest.json` comes first and says what follows and where it belongs;
-//! `SHA256SUMS` comes last, in the form that `sha256sum -c` reads, so that an archive without it was
-//! cut short. Nothing is written to a place that the archive names: names are of a fixed form, and
-//! where things belong is decided by who restores. Nothing but the manifest and the files that the
-//! configuration names is ever in memory.
+//! `SHA256SUMS` comes last, in the form that `sha256sum -c` reads, so that an archive without it
+//! was cut short. Nothing is written to a place that the archive names: names are of a fixed form,
+//! and where things belong is decided by who restores. Nothing but the manifest and the files that
+//! the configuration names is ever in memory.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};

@@ -2,8 +2,8 @@
 //! the file that is being written.
 //!
 //! Always holds: nothing is written where a mount is missing; a file has its name once it is whole
-//! and on the disk, and until then ends in `.part`; nothing is deleted that is not ours, and nothing
-//! before the new backup is there.
+//! and on the disk, and until then ends in `.part`; nothing is deleted that is not ours, and
+//! nothing before the new backup is there.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};

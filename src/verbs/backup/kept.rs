@@ -1,9 +1,9 @@
 //! Which backups stay. Pure.
 //!
-//! Of the last days that have a backup, as many as are kept, the last backup of each stays; the same
-//! of weeks (from Monday) and of months. Days without a backup are not counted: a machine that was
-//! off for a month still has its last seven. As many as days are kept stay whatever their day is:
-//! one that a person makes before an upgrade is not taken away by the one after it.
+//! Of the last days that have a backup, as many as are kept, the last backup of each stays; the
+//! same of weeks (from Monday) and of months. Days without a backup are not counted: a machine
+//! that was off for a month still has its last seven. As many as days are kept stay whatever their
+//! day is: one that a person makes before an upgrade is not taken away by the one after it.
 
 use std::collections::BTreeSet;
 

@@ -200,6 +200,9 @@ pub fn file_key(key: &str) -> String {
 /// Whether a question is asked at all, by the answers before it.
 pub fn applies(question: &Question, table: &Table) -> bool {
     question.when.is_none_or(|(key, values)| {
+        if values.is_empty() {
+            return table.contains_key(key);
+        }
         line(table, key).is_some_and(|answer| values.contains(&answer.as_str()))
     })
 }
@@ -344,6 +347,9 @@ pub fn complete(
 
 fn elsewhere(question: &Question) -> Words {
     let (key, values) = question.when.unwrap_or_default();
+    if values.is_empty() {
+        return Words::new(format!("只与 {key} 一起填写"), format!("goes with {key} alone"));
+    }
     let values = values.join(", ");
     Words::new(format!("只在 {key} = {values} 时填写"), format!("goes with {key} = {values} alone"))
 }

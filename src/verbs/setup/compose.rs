@@ -94,6 +94,7 @@ pub fn compose(
     work.callers();
     work.databases();
     work.workstations();
+    work.backups();
     if !work.mistakes.is_empty() {
         return Err(work.mistakes);
     }
@@ -516,6 +517,24 @@ impl Work<'_> {
         }
         // The first caller that fits counts, and whole networks fit many.
         document::last(&mut self.document, "caller", "workstations");
+    }
+
+    fn backups(&mut self) {
+        if !self.changed("backup") {
+            return;
+        }
+        let backup = self.answers.one("backup");
+        let to = line(&backup, "to");
+        if to.is_none() && !self.document.contains_key("backup") {
+            return;
+        }
+        let about = text("每晚的备份", "Where each night's backup goes");
+        let section = table(self.document.as_table_mut(), "backup", about);
+        match flag(&backup, "mounted") && to.is_some() {
+            true => put(section, "mounted", true),
+            false => put_text(section, "mounted", None),
+        }
+        put_text(section, "to", to);
     }
 
     fn entry(&mut self, list: &str, id: (&str, &str), about: Text) -> Edited<'_> {

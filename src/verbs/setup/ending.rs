@@ -29,10 +29,18 @@ pub struct Ending {
     /// Whether the service runs.
     pub started: bool,
     as_json: bool,
-    lines: Vec<String>,
+    lines: Vec<Line>,
     json: Value,
     findings: Vec<Finding>,
     failures: Vec<String>,
+}
+
+/// A line of the ending.
+enum Line {
+    /// For reading: it is broken where the terminal ends.
+    Words(String),
+    /// For copying: it stays whole.
+    Whole(String),
 }
 
 /// Who is told, and what.
@@ -62,9 +70,18 @@ impl Ending {
         }
     }
 
+    fn words(&mut self, text: String) {
+        self.lines.push(Line::Words(text));
+    }
+
+    fn whole(&mut self, text: String) {
+        self.lines.push(Line::Whole(text));
+    }
+
     /// Notes what the peers' checks found.
     pub fn findings(&mut self, findings: Vec<Finding>) {
-        self.lines.extend(findings.iter().map(|one| peers::line(one, self.language)));
+        let language = self.language;
+        self.lines.extend(findings.iter().map(|one| Line::Words(peers::line(one, language))));
         self.findings = findings;
     }
 
@@ -75,18 +92,18 @@ impl Ending {
 
     /// Notes what the doctor found of the whole machine.
     pub fn doctor(&mut self, findings: Vec<Finding>) {
-        self.lines.push(format!("\n{}", self.language.of(&words::DOCTOR)));
+        self.words(format!("\n{}", self.language.of(&words::DOCTOR)));
         self.findings(findings);
     }
 
     /// Notes something that is no failure.
     pub fn note(&mut self, words: Words) {
-        self.lines.push(self.language.say(&words).to_owned());
+        self.words(self.language.say(&words).to_owned());
     }
 
     /// Notes what went wrong.
     pub fn failed(&mut self, told: String) {
-        self.lines.push(told.clone());
+        self.words(told.clone());
         self.failures.push(told);
     }
 
@@ -95,10 +112,17 @@ impl Ending {
         !self.failures.is_empty()
     }
 
+    /// Notes the key that opens the backups.
+    pub fn recovery_key(&mut self, secret: &str) {
+        self.words(format!("\n{}", self.language.of(&words::RECOVERY_KEY)));
+        self.whole(secret.to_owned());
+        self.json["recovery_key"] = json!(secret);
+    }
+
     /// Notes what would be written.
     pub fn planned(&mut self, composed: &Composed, files: Vec<Done>) {
         self.files(&words::WOULD_WRITE, &files);
-        self.lines.push(format!("\n{}", composed.text));
+        self.whole(format!("\n{}", composed.text));
         self.json["configuration"] = json!(composed.text);
     }
 
@@ -113,12 +137,12 @@ impl Ending {
     }
 
     fn files(&mut self, heading: &words::Text, files: &[Done]) {
-        self.lines.push(format!("\n{}", self.language.of(heading)));
+        self.words(format!("\n{}", self.language.of(heading)));
         for one in files {
             let shown = one.path.display().to_string();
             match one.same {
                 true => self.note(filled(&words::UNCHANGED, &shown)),
-                false => self.lines.push(format!("  {:04o}  {shown}", one.mode)),
+                false => self.whole(format!("  {:04o}  {shown}", one.mode)),
             }
         }
         let listed = files.iter().map(|one| {
@@ -130,14 +154,14 @@ impl Ending {
     /// Notes the lines that go to others.
     pub fn hand_over(&mut self, answers: &Answers, composed: &Composed, site: &Site) {
         let places = Places::of(answers);
-        self.lines.push(format!("\n== {}", words::HAND_OVER.zh));
+        self.words(format!("\n== {}", words::HAND_OVER.zh));
         let his = his_line(answers, composed, &places, site);
         self.json["his"] = json!({"zh": his.zh, "en": his.en});
-        self.lines.extend([String::new(), his.zh, his.en]);
+        self.whole(format!("\n{}\n{}", his.zh, his.en));
         let mut clouds = Vec::new();
         for cloud in cloud_lines(answers, composed, &places, site) {
             clouds.push(json!({"zh": cloud.zh, "en": cloud.en}));
-            self.lines.extend([String::new(), cloud.zh, cloud.en]);
+            self.whole(format!("\n{}\n{}", cloud.zh, cloud.en));
         }
         self.json["clouds"] = clouds.into();
         let tokens = composed.tokens.iter().map(|one| (one.caller.clone(), json!(one.text)));
@@ -158,20 +182,23 @@ impl Ending {
              wrong: forepost doctor",
             places.hospital
         );
-        self.lines.extend([zh, en]);
+        self.words(zh);
+        self.words(en);
+        if !self.started {
+            self.note(Words::new(words::RECOVERY_LATER.zh, words::RECOVERY_LATER.en));
+        }
     }
 
     /// Prints it, as it was wished.
     pub fn print(&self) {
         if !self.as_json {
-            for line in self.lines.iter().flat_map(|text| text.lines()) {
-                // What is copied from here must stay whole.
-                let is_long_word = line.split(' ').any(|word| word.len() >= COLUMNS);
-                let parts = wrapped(line, COLUMNS - 1);
-                let whole = is_long_word || line.starts_with(|sign: char| sign.is_alphabetic());
-                match whole && line.contains("://") {
-                    true => println!("{line}"),
-                    false => parts.iter().for_each(|part| println!("{part}")),
+            for line in &self.lines {
+                match line {
+                    Line::Whole(text) => println!("{text}"),
+                    Line::Words(text) => {
+                        let parts = text.lines().flat_map(|line| wrapped(line, COLUMNS - 1));
+                        parts.for_each(|part| println!("{part}"));
+                    }
                 }
             }
             return;

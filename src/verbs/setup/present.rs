@@ -49,6 +49,13 @@ pub fn answers(config: &Table, site: &Site) -> Answers {
     let cloud_zone = zone(config, "cloud");
     let others = callers.iter().filter(named).filter_map(|one| other(one, &cloud_zone));
     answers.set_list("caller", others.collect());
+    let kept = config.get("backup").and_then(Value::as_table);
+    let mut backup = kept.map(|kept| copied(kept, &["to"])).unwrap_or_default();
+    if !backup.is_empty() {
+        let mounted = kept.is_some_and(|kept| flag(kept, "mounted"));
+        backup.insert("mounted".into(), Value::Boolean(mounted));
+    }
+    answers.set("backup", backup);
     answers
 }
 

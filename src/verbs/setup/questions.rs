@@ -78,7 +78,7 @@ pub struct Question {
     pub kind: Kind,
     /// What holds without one.
     pub standard: Standard,
-    /// Asked only when another answer of the section is one of these.
+    /// Asked only when another answer of the section is one of these; of none: when there is one.
     pub when: Option<(&'static str, &'static [&'static str])>,
     /// Asked at the terminal, too.
     pub spoken: bool,
@@ -152,7 +152,7 @@ use Standard::{Found, Is, Needed, Nothing};
 const NONE: Text = text("", "");
 
 /// Every section, in the order in which it is asked.
-pub static SECTIONS: [Section; 9] = [
+pub static SECTIONS: [Section; 10] = [
     Section {
         key: "setup",
         identity: None,
@@ -227,6 +227,14 @@ pub static SECTIONS: [Section; 9] = [
         first: text("添加一个其他调用方吗？", "Add another caller?"),
         usual: false,
         questions: &CALLER,
+    },
+    Section {
+        key: "backup",
+        identity: None,
+        title: text("备份", "Backups"),
+        first: NONE,
+        usual: true,
+        questions: &BACKUP,
     },
 ];
 
@@ -735,4 +743,28 @@ static CALLER: [Question; 5] = [
         text("它用什么协议调用", "By which protocol it calls"),
     )
     .when("kind", &["cloud"]),
+];
+
+static BACKUP: [Question; 2] = [
+    asked(
+        "to",
+        Path,
+        Nothing,
+        "/backup/forepost",
+        text(
+            "每晚的备份存到哪里：另一块磁盘或挂载的目录（以后再定则回车）",
+            "Where each night's backup goes: a folder of another disk or mount (Enter: later)",
+        ),
+    ),
+    asked(
+        "mounted",
+        Flag,
+        Is("true"),
+        "true",
+        text(
+            "该目录在另一块磁盘或挂载上吗？是则未挂载时拒绝备份",
+            "Is that another disk or mount? Then a backup is refused while it is missing",
+        ),
+    )
+    .when("to", &[]),
 ];

@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The group that reads the secrets.
+/// The service's user, and the group that reads the secrets.
 const GROUP: &str = "forepost";
 
 /// Where things lie.
@@ -112,6 +112,16 @@ impl Site {
         })
     }
 
+    /// The numbers of the service's user and of its first group.
+    pub fn user(&self) -> Option<(u32, u32)> {
+        let text = fs::read_to_string(self.at(Path::new("/etc/passwd"))).ok()?;
+        text.lines().find_map(|line| {
+            let parts: Vec<&str> = line.split(':').collect();
+            let is_own = parts.first() == Some(&GROUP);
+            is_own.then(|| Some((parts.get(2)?.parse().ok()?, parts.get(3)?.parse().ok()?)))?
+        })
+    }
+
     /// Whether systemd runs this machine.
     pub fn has_systemd(&self) -> bool {
         // sd_booted(3)
@@ -130,6 +140,13 @@ impl Site {
         if moved {
             systemctl(&with(&["stop", "forepost.service"], &sockets))?;
         }
+        // Those that were set up before and are not wanted any more would hold their ports.
+        let unwanted = SocketUnit::ALL.into_iter().filter(|unit| !units.contains(unit));
+        let unwanted = unwanted.filter(|unit| self.at(&unit.drop_in()).exists());
+        let unwanted: Vec<String> = unwanted.map(SocketUnit::unit).collect();
+        if !unwanted.is_empty() {
+            systemctl(&with(&["disable", "--now"], &unwanted))?;
+        }
         if !sockets.is_empty() {
             systemctl(&with(&["enable", "--now"], &sockets))?;
         }
@@ -145,7 +162,8 @@ pub fn start_command(units: &[SocketUnit]) -> String {
     format!("systemctl daemon-reload && systemctl enable --now{sockets} forepost.service")
 }
 
-fn systemctl(words: &[String]) -> Result<(), String> {
+/// Tells systemd something, and waits for it.
+pub fn systemctl(words: &[String]) -> Result<(), String> {
     let output = Command::new("systemctl").args(words).output().map_err(|e| e.to_string())?;
     if output.status.success() {
         return Ok(());

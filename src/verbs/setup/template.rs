@@ -39,7 +39,10 @@ pub fn template() -> String {
 fn lines(section: &Section, question: &Question, section_needed: bool) -> String {
     let mut lines = format!("# {}\n# {}\n", question.asks.zh, question.asks.en);
     if let Some((key, values)) = question.when {
-        let values = values.join(" / ");
+        let values = match values {
+            [] => "…".to_owned(),
+            some => some.join(" / "),
+        };
         lines.push_str(&format!("#   仅当 / only with: {key} = {values}\n"));
     }
     if let Kind::One(choices) | Kind::Some(choices) = question.kind {

@@ -75,6 +75,8 @@ addresses = ["192.0.2.40"]
 [[caller]]
 name = "cloud"
 kind = "cloud"
+[backup]
+to = "/backup/forepost"
 "#;
 
 fn composed(file: &str, present_text: &str, site: &Site) -> (Answers, Composed) {
@@ -161,7 +163,8 @@ fn what_a_hand_wrote_stays_when_setup_runs_again() {
             "[zone.console]",
             "[eviction] # the small disk\nhigh_percent = 70\nlow_percent = 60\n\n[zone.console]",
         )
-        + "\n[[caller]] # by hand\nname = \"research\"\naddresses = [\"192.0.2.77\"]\nimages = true\nask_sources = true\n";
+        + "\n[[caller]] # by hand\nname = \"research\"\naddresses = [\"192.0.2.77\"]\n\
+           images = true\nask_sources = true\n";
     let change = "[[source]]\nname = \"region\"\nurl = \"https://new.example/dicom-web\"\n\
                   [[source]]\nname = \"south\"\nurl = \"https://south.example/dicom-web\"\n";
     let (_, second) = composed(change, &by_hand, &site);
@@ -213,8 +216,10 @@ fn the_template_is_an_answers_file_with_every_question_in_it() {
             assert!(text.contains(&line), "{}.{}", section.key, question.key);
         }
     }
-    let is_key =
-        |rest: &str| rest.starts_with(|c: char| c.is_ascii_lowercase()) && rest.contains(" = ");
+    let is_key = |rest: &str| {
+        let word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+        rest.split_once(" = ").is_some_and(|(key, _)| key.chars().all(word))
+    };
     let whole: String = text
         .lines()
         .map(|line| match line.strip_prefix("# ") {

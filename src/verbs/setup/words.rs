@@ -171,3 +171,30 @@ pub const LINUX_CONSOLE: Text = text(
     "控制台显示不了中文，改用英文；确需中文请加 --language zh。",
     "This console shows no Chinese, so English it is; --language zh insists.",
 );
+pub const RECOVERY_KEY: Text = text(
+    "备份恢复密钥（只显示这一次：打印两份，放入两处保险柜；本机不保存）：",
+    "The recovery key of the backups, shown this once: print it twice and keep it in two safes; \
+     this machine does not keep it:",
+);
+pub const RECOVERY_LATER: Text = text(
+    "服务启动后生成备份恢复密钥：forepost backup key",
+    "When the service runs, make the recovery key of the backups: forepost backup key",
+);
+pub const BACKUP_LATER: Text = text(
+    "尚未指定备份目录：确定后再运行 forepost setup。",
+    "No folder for backups is named yet: run forepost setup again when there is one.",
+);
+pub const BACKED_UP: Text = text("第一份备份已写入 {}。", "The first backup is in {}.");
+pub const NOT_BACKED_UP: Text = text(
+    "备份失败。原因：journalctl -u forepost-backup -n 20；修正后：systemctl start forepost-backup",
+    "The backup failed. The reason: journalctl -u forepost-backup -n 20; then: systemctl start \
+     forepost-backup",
+);
+pub const SEALED: Text = text(
+    "台账密钥已封存于本机（systemd-creds）。",
+    "The ledger's keys are sealed to this machine (systemd-creds).",
+);
+pub const NOT_SEALED: Text = text(
+    "台账密钥未封存，仍为 0600 文件：{}",
+    "The ledger's keys are not sealed and stay a file, 0600: {}",
+);
