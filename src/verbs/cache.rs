@@ -3,6 +3,7 @@
 //! What only reads works beside the service; what changes the cache needs its folder's lock, which
 //! the service holds: it mends and evicts by itself.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use clap::{Args, Subcommand};
@@ -100,7 +101,8 @@ pub fn run(verb: &CacheVerb) -> u8 {
             repair(&config, &arguments.by, &mut progress)
         }
         CacheVerb::Verify(_) => verify(&config.cache, &mut progress).map_err(cache_fault),
-        CacheVerb::Rebuild(_) => rebuild(&config.cache, &mut progress).map_err(cache_fault),
+        CacheVerb::Rebuild(_) => become_owner(&config)
+            .and_then(|()| rebuild(&config.cache, &mut progress).map_err(cache_fault)),
         CacheVerb::Evict(arguments) => evict(&config, arguments, &mut progress),
     };
     bar.finish_and_clear();
@@ -118,10 +120,29 @@ fn cache_fault(error: CacheError) -> u8 {
     match error {
         CacheError::Locked => fail(
             "the service runs and holds the cache; it mends and evicts by itself. \
-             Stop it (systemctl stop forepost) to do this by hand",
+             Stop it and its sockets (systemctl stop 'forepost-*.socket' forepost) to do this \
+             by hand",
         ),
         error => fail(error),
     }
+}
+
+/// From here on the process is whoever owns the cache, because what root makes in it the service
+/// cannot open. Keys are read before: only root opens those that are sealed to the machine.
+fn become_owner(config: &Config) -> Result<(), u8> {
+    let folder = if config.cache.exists() { &config.cache } else { &config.data };
+    let owner = std::fs::metadata(folder).map_err(fail)?;
+    // SAFETY: geteuid takes nothing and cannot fail.
+    if unsafe { libc::geteuid() } != 0 || owner.uid() == 0 {
+        return Ok(());
+    }
+    // SAFETY: each takes numbers, the first an empty list; all threads change together.
+    let changed = unsafe {
+        libc::setgroups(0, std::ptr::null()) == 0
+            && libc::setgid(owner.gid()) == 0
+            && libc::setuid(owner.uid()) == 0
+    };
+    if changed { Ok(()) } else { Err(fail(std::io::Error::last_os_error())) }
 }
 
 type Progress<'a> = &'a mut dyn FnMut(u64, u64);
@@ -154,6 +175,7 @@ fn verify(folder: &Path, progress: Progress<'_>) -> Result<(bool, Value), CacheE
 fn repair(config: &Config, by: &ByArgument, progress: Progress<'_>) -> Result<(bool, Value), u8> {
     let who = by.name()?;
     let ledger = open_beside(config)?;
+    become_owner(config)?;
     let report = Cache::repair(&config.cache, progress).map_err(cache_fault)?;
     for (study, mended) in &report.mended {
         let study = study.as_str().to_owned();
@@ -200,9 +222,10 @@ fn evict(
         return Ok((true, evicted_json(&all, false)));
     }
     let who = arguments.by.name()?;
+    let ledger = open_beside(config)?;
+    become_owner(config)?;
     let cache = Cache::open(&config.cache).map_err(cache_fault)?;
     cache.wait_for_rebuild();
-    let ledger = open_beside(config)?;
     let chosen = choose(config, arguments, &ledger, cache.held())?;
     let evicted = wait(evict_all(&ledger, &cache, chosen, &who, progress))?.map_err(fail)?;
     ledger.close();
