@@ -112,7 +112,7 @@ fn a_source_is_changed_while_a_study_arrives_and_is_read() {
 
 /// How many settlements came; the doctor, who looks after each change, brings none.
 fn settled(platform: &Platform) -> usize {
-    platform.came().iter().filter(|one| one.path.ends_with("saveSetlInfoList")).count()
+    platform.bodies().iter().filter(|body| body.is_object()).count()
 }
 
 #[test]
