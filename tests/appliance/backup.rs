@@ -63,15 +63,16 @@ impl Vault {
 }
 
 fn setup(vault: &Vault, platform: Option<&Platform>, more: &str) -> Setup {
-    let mut setup = Setup::default();
-    setup.callers =
-        "[[caller]]\nname = \"his\"\naddresses = [\"127.0.0.1\"]\npush = true\nimages = \
-                     true\n[[caller]]\nname = \"other\"\ntoken_file = \"{folder}/other.token\"\n"
-            .into();
-    setup.files = vec![("other.token", format!("{TOKEN}\n"))];
-    setup.more = platform.map(Platform::for_settlements).unwrap_or_default();
-    setup.more.push_str(&vault.section(more));
-    setup
+    let destination = platform.map(Platform::for_settlements).unwrap_or_default();
+    Setup {
+        callers: "[[caller]]\nname = \"his\"\naddresses = [\"127.0.0.1\"]\npush = true\n\
+                  images = true\n[[caller]]\nname = \"other\"\ntoken_file = \
+                  \"{folder}/other.token\"\n"
+            .into(),
+        files: vec![("other.token", format!("{TOKEN}\n"))],
+        more: destination + &vault.section(more),
+        ..Setup::default()
+    }
 }
 
 fn backup(forepost: &Forepost) -> Value {
