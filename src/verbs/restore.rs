@@ -139,7 +139,10 @@ fn restore(arguments: &RestoreArguments) -> Result<u8, u8> {
     let manifest = peek(arguments, &identities).map_err(named)?;
     let places = Places::of(&manifest, arguments)?;
     let _lock = lock_data(&places.data).map_err(|error| {
-        fail(format!("{error}. Stop the service first: systemctl stop forepost"))
+        fail(format!(
+            "{error}. Stop the service and its sockets first: systemctl stop \
+                      'forepost-*.socket' forepost"
+        ))
     })?;
     let stage = Stage::make(&places.data).map_err(fail)?;
     let stream = backup::open(&arguments.file, &identities).map_err(named)?;
