@@ -23,7 +23,7 @@ fn a_server_is_installed_set_up_restarted_reloaded_and_killed() {
     let study = Study::of(&patient, 610);
     let orthanc = Orthanc::with(&[&study]);
     let cloud = Cloud::before(&orthanc);
-    let service = Service::on_new_machine(Hardware::default());
+    let mut service = Service::on_new_machine(Hardware::default());
     told("booted");
     service.install();
     told("installed");

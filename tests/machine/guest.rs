@@ -29,6 +29,8 @@ use crate::support::wait_for;
 pub const DOOR: u16 = 80;
 /// What this machine is called in the guest.
 pub const OUTSIDE: &str = "10.0.2.2";
+/// The guest's own address, which root.sh gives it.
+pub const INSIDE: &str = "10.0.2.15";
 /// How long a boot may take until its shell answers: 5 s on two quiet cores.
 const BOOT_WAIT: Duration = Duration::from_secs(240);
 /// How long something may take that a test waits for in a guest.
@@ -170,7 +172,7 @@ impl Machine {
         };
         let mut network = format!("user,id=network,restrict=off,ipv6=off,host={OUTSIDE}");
         for (door, port) in self.hardware.doors.iter().zip(&self.ports) {
-            network.push_str(&format!(",hostfwd=tcp:127.0.0.1:{port}-10.0.2.15:{door}"));
+            network.push_str(&format!(",hostfwd=tcp:127.0.0.1:{port}-{INSIDE}:{door}"));
         }
         let append = "console=ttyS0 net.ifnames=0 mitigations=off quiet systemd.show_status=1 \
                       module_blacklist=kvm,kvm_amd,powernow_k8,psmouse,i2c_piix4,floppy";
@@ -259,6 +261,14 @@ impl Machine {
         self.sh(&format!(
             "install -D -m {mode} /dev/null {path} && base64 -d > {path} <<<'{content}'"
         ));
+    }
+
+    /// Copies a file of the guest to here; gives where it is.
+    pub fn take(&self, inside: &str, to: &Path) -> PathBuf {
+        let content = self.sh(&format!("base64 --wrap=0 {inside}"));
+        let content = BASE64.decode(content).expect("base64 writes Base64");
+        fs::write(to, content).expect("what was taken can be kept");
+        to.to_owned()
     }
 
     /// `127.0.0.1:port`, which leads to that port of the guest.

@@ -18,7 +18,7 @@ fn a_server_outlives_a_disk_that_hangs_a_reboot_and_the_removal_of_the_package()
     let told = |what: &str| println!("{:>6.1} s: {what}", begun.elapsed().as_secs_f32());
     let orthanc = Orthanc::start();
     let cloud = Cloud::before(&orthanc);
-    let service = Service::on_new_machine(Hardware::default());
+    let mut service = Service::on_new_machine(Hardware::default());
     service.give_data_disk(256);
     service.install();
     service.set_up(&cloud);
@@ -29,6 +29,8 @@ fn a_server_outlives_a_disk_that_hangs_a_reboot_and_the_removal_of_the_package()
     }
     hang_the_disk(&service);
     told("the watchdog acted");
+    seal_keys(&service);
+    told("its keys are sealed");
     back_up(&service);
     told("backed up");
     reboot(&service);
@@ -65,12 +67,25 @@ fn hang_the_disk(service: &Service) {
     service.accept(&Patient::new(621).registration(26, 10));
 }
 
+/// As the manual has it: the recovery key is printed, the folder is the hospital's.
 fn back_up(service: &Service) {
     let machine = &service.machine;
-    machine.sh("systemctl start forepost-backup.service");
+    service.back_up_to("/srv/backup");
     assert_eq!(machine.sh("systemctl show forepost-backup --property=Result --value"), "success");
+    let list = service.verb_json("backup list");
+    assert_eq!(list.as_array().map(Vec::len), Some(1), "{list:#}");
     let next = machine.sh("systemctl list-timers --all --no-legend forepost-backup.timer");
     assert!(next.contains("forepost-backup.service"), "{next}");
+}
+
+/// The keys of the ledger leave the disk and come from systemd, sealed to this machine.
+fn seal_keys(service: &Service) {
+    let before = service.visits();
+    service.machine.sh("forepost keys seal --yes && systemctl restart forepost");
+    service.await_ready();
+    assert_ne!(service.machine.run("test -e /var/lib/forepost/keys/ledger.keys").code, 0);
+    assert_eq!(service.visits(), before);
+    service.accept(&Patient::new(624).registration(26, 15));
 }
 
 fn reboot(service: &Service) {

@@ -33,7 +33,7 @@ fn night_a_later_version_and_an_earlier_one_go_on_where_the_other_stopped() {
     let cloud = Cloud::before(&orthanc);
     let later = Packages::later().file(".deb");
     let brought = vec![later.clone()];
-    let service = Service::on_new_machine(Hardware { brought, ..Hardware::default() });
+    let mut service = Service::on_new_machine(Hardware { brought, ..Hardware::default() });
     service.install();
     service.set_up(&cloud);
     service.await_ready();
@@ -58,7 +58,7 @@ fn night_a_later_version_and_an_earlier_one_go_on_where_the_other_stopped() {
 fn night_a_full_disk_refuses_in_the_documents_words_and_goes_on_with_room() {
     let orthanc = Orthanc::start();
     let cloud = Cloud::before(&orthanc);
-    let service = Service::on_new_machine(Hardware::default());
+    let mut service = Service::on_new_machine(Hardware::default());
     service.give_data_disk(256);
     service.install();
     service.set_up(&cloud);
@@ -121,7 +121,7 @@ fn night_a_clock_that_stands_in_1970_stops_nobody() {
     let orthanc = Orthanc::start();
     let cloud = Cloud::before(&orthanc);
     let clock = Some("1970-01-01T00:00:00");
-    let service = Service::on_new_machine(Hardware { clock, ..Hardware::default() });
+    let mut service = Service::on_new_machine(Hardware { clock, ..Hardware::default() });
     service.install();
     service.set_up(&cloud);
     service.await_ready();
@@ -162,4 +162,36 @@ fn night_a_power_cut_in_the_middle_loses_nothing_that_was_acknowledged() {
         assert_eq!(lost, 0, "of {} after cut {cut}", acknowledged.len());
     }
     service.check_machine();
+}
+
+#[test]
+fn night_a_backup_is_restored_on_a_new_server() {
+    let orthanc = Orthanc::start();
+    let cloud = Cloud::before(&orthanc);
+    let mut old = Service::on_new_machine(Hardware::default());
+    old.install();
+    old.set_up(&cloud);
+    old.await_ready();
+    for number in 0..5 {
+        old.accept(&Patient::new(680).registration(26, number));
+    }
+    old.machine.sh("forepost keys seal --yes && systemctl restart forepost");
+    old.await_ready();
+    old.back_up_to("/srv/backup");
+    let visits = old.visits();
+    let files = tempfile::tempdir().unwrap();
+    let brought = vec![
+        old.machine.take("/srv/backup/*.age", &files.path().join("backup.tar.age")),
+        old.machine.take("/root/recovery.key", &files.path().join("recovery.key")),
+    ];
+    // The old one burned.
+    drop(old);
+    let new = Service::on_new_machine(Hardware { brought, ..Hardware::default() });
+    new.install();
+    new.machine.sh("forepost restore brought/backup.tar.age --key-file brought/recovery.key");
+    new.switch_on();
+    new.await_ready();
+    assert_eq!(new.visits(), visits);
+    new.accept(&Patient::new(681).registration(26, 10));
+    new.check_machine();
 }

@@ -8,7 +8,7 @@ use std::thread::ScopedJoinHandle;
 
 use serde_json::{Value, json};
 
-use crate::guest::{DOOR, GUEST_PATIENCE, Hardware, Machine, OUTSIDE};
+use crate::guest::{DOOR, GUEST_PATIENCE, Hardware, INSIDE, Machine, OUTSIDE};
 use crate::packages::Packages;
 use crate::support::cloud::Cloud;
 use crate::support::forepost::REGISTER;
@@ -26,6 +26,8 @@ const SENDERS: usize = 4;
 /// A server with Forepost installed and set up.
 pub struct Service {
     pub machine: Machine,
+    /// What the viewer shows to be let in; empty before the set-up.
+    viewer: String,
 }
 
 /// The package under test, around the binary of the tests.
@@ -38,7 +40,7 @@ impl Service {
     pub fn on_new_machine(hardware: Hardware) -> Service {
         let mut hardware = hardware;
         hardware.brought.push(package());
-        Service { machine: Machine::boot(hardware) }
+        Service { machine: Machine::boot(hardware), viewer: String::new() }
     }
 
     /// Puts a disk of its own where the data will lie.
@@ -64,25 +66,45 @@ impl Service {
         self.machine.sh(&format!("dpkg --install brought/{name}"));
     }
 
-    /// Sets it up: studies come from `cloud`, and who is outside may push and read.
-    pub fn set_up(&self, cloud: &Cloud) {
-        let source = cloud.source("region").replace("127.0.0.1", OUTSIDE);
-        let text = format!(
-            "data = \"/var/lib/forepost\"\n\
+    /// Sets it up by a file of answers: studies come from `cloud`, and who is outside pushes as the
+    /// HIS and, with a token, reads as a viewer. The set-up looks at all of them and starts the
+    /// service; nobody edits a file.
+    pub fn set_up(&mut self, cloud: &Cloud) {
+        let region = cloud.base().replace("127.0.0.1", OUTSIDE);
+        let answers = format!(
+            "[setup]\nlanguage = \"zh\"\n\
              [[hospital]]\ncode = \"123456\"\nnames = [\"本市第一人民医院\"]\n\
-             [zone.hospital]\nlisten = \"systemd:hospital\"\n\
-             [zone.console]\nlisten = \"systemd:console\"\n\
-             [[caller]]\nname = \"his\"\naddresses = [\"{OUTSIDE}\"]\npush = true\nimages = true\n\
-             {source}"
+             [machine]\nhospital_address = \"{INSIDE}\"\n\
+             [his]\naddresses = [\"{OUTSIDE}\"]\n\
+             [[caller]]\nname = \"viewer\"\nkind = \"viewer\"\ntoken = true\n\
+             [[source]]\nname = \"region\"\nurl = \"{region}\"\n"
         );
-        self.machine.write(CONFIGURATION, "644", &text);
-        self.switch_on();
+        self.machine.write("/root/answers.toml", "600", &answers);
+        let said = self.machine.sh("forepost setup --answers answers.toml --json");
+        let said: Value = serde_json::from_str(&said).unwrap_or_else(|_| panic!("{said}"));
+        assert_eq!((&said["started"], &said["failures"]), (&json!(true), &json!([])), "{said:#}");
+        let his = said["his"]["zh"].as_str().unwrap();
+        assert!(his.contains(&format!("http://{INSIDE}{REGISTER}")), "for the HIS's vendor: {his}");
+        self.viewer = format!("Bearer {}", said["tokens"]["viewer"].as_str().unwrap());
     }
 
     /// From now on it runs, and at every boot.
     pub fn switch_on(&self) {
-        let units = "forepost-hospital.socket forepost-console.socket forepost.service";
-        self.machine.sh(&format!("systemctl enable --now {units}"));
+        let doors = ["hospital", "hospital-tls", "console"];
+        let sockets = doors.map(|door| format!("forepost-{door}.socket")).join(" ");
+        self.machine.sh(&format!("systemctl enable --now {sockets} forepost.service"));
+    }
+
+    /// Makes the recovery key, switches the nightly backups on, and has one made now.
+    pub fn back_up_to(&self, folder: &str) {
+        self.machine.sh(&format!(
+            "forepost backup key --by 李工 > recovery.key && \
+             install --directory --owner=forepost --mode=700 {folder} && \
+             printf '[backup]\\nto = \"{folder}\"\\n' >> {CONFIGURATION} && \
+             systemctl reload forepost && \
+             systemctl enable --now --quiet forepost-backup.timer && \
+             systemctl start forepost-backup.service"
+        ));
     }
 
     /// systemd is content with the whole machine.
@@ -105,10 +127,13 @@ impl Service {
         self.machine.sh(&format!("systemctl show forepost --property={name} --value"))
     }
 
-    /// Asks the hospital's door, on a connection of its own.
+    /// Asks the hospital's door, on a connection of its own: as the viewer what is read, else as the
+    /// HIS.
     pub fn ask(&self, method: &str, target: &str, body: &[u8]) -> std::io::Result<Reply> {
-        let json = [("Content-Type", "application/json;charset=UTF-8")];
-        http::ask(&self.machine.door(DOOR), method, target, &json, body)
+        let json = ("Content-Type", "application/json;charset=UTF-8");
+        let headers = [json, ("Authorization", self.viewer.as_str())];
+        let shown = if method == "GET" { &headers[..] } else { &headers[..1] };
+        http::ask(&self.machine.door(DOOR), method, target, shown, body)
     }
 
     /// Pushes a registration as a HIS does, which must be accepted.
