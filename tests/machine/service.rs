@@ -95,10 +95,11 @@ impl Service {
         self.machine.sh(&format!("systemctl enable --now {sockets} forepost.service"));
     }
 
-    /// Makes the recovery key, switches the nightly backups on, and has one made now.
+    /// Makes another recovery key than set-up's, whose secret only the screen has seen, switches
+    /// the nightly backups on, and has one made now.
     pub fn back_up_to(&self, folder: &str) {
         self.machine.sh(&format!(
-            "forepost backup key --by 李工 > recovery.key && \
+            "forepost backup key --replace --by 李工 > recovery.key && \
              install --directory --owner=forepost --mode=700 {folder} && \
              printf '[backup]\\nto = \"{folder}\"\\n' >> {CONFIGURATION} && \
              systemctl reload forepost && \
@@ -127,8 +128,8 @@ impl Service {
         self.machine.sh(&format!("systemctl show forepost --property={name} --value"))
     }
 
-    /// Asks the hospital's door, on a connection of its own: as the viewer what is read, else as the
-    /// HIS.
+    /// Asks the hospital's door, on a connection of its own: as the viewer what is read, else as
+    /// the HIS.
     pub fn ask(&self, method: &str, target: &str, body: &[u8]) -> std::io::Result<Reply> {
         let json = ("Content-Type", "application/json;charset=UTF-8");
         let headers = [json, ("Authorization", self.viewer.as_str())];
