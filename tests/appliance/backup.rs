@@ -228,7 +228,11 @@ fn a_restore_refuses_what_would_be_lost_by_its_number_and_keeps_what_it_replaces
     // The service is running.
     let refused = restore(&file, &key, &forepost, &["--yes"]);
     assert_eq!(refused.status.code(), Some(1));
-    assert!(words(&refused).contains("systemctl stop forepost"), "{}", words(&refused));
+    assert!(
+        words(&refused).contains("systemctl stop 'forepost-*.socket' forepost"),
+        "{}",
+        words(&refused)
+    );
     forepost.accept(&Patient::new(32).registration(24, 32));
     forepost.accept_settlements(&json!([settlement(733)]));
     forepost.stop();
