@@ -79,7 +79,9 @@ def run(rows, options):
 
             def backup():
                 made["done"] = subprocess.run(
-                    [options.binary, "backup", "--json", "--to", to, "--config", config],
+                    # An earlier run's ledger remembers the folder, which is another now.
+                    [options.binary, "backup", "--json", "--new-folder", "--to", to, "--config",
+                     config],
                     check=True, capture_output=True)
 
             thread = threading.Thread(target=backup)
