@@ -133,10 +133,6 @@ pub struct App {
     pub cloud_tls: Option<SocketAddr>,
     /// Where the console zone listens.
     pub console: Option<SocketAddr>,
-    /// The disk of record, for what runs beside it in the same process.
-    pub ledger: Ledger,
-    /// The studies, likewise.
-    pub cache: Cache,
     lasting: Lasting,
     flows: Flows,
     fixed: Fixed,
@@ -221,10 +217,10 @@ impl App {
         let ledger = open_ledger(&config.data)?;
         let cache = Cache::open(&config.cache)?;
         let fixed = Fixed::of(&config);
-        let lasting = build::lasting(&config, ledger.clone(), cache.clone(), recorder)?;
+        let lasting = build::lasting(&config, ledger, cache, recorder)?;
         let intake = build::intake(&mut config, &lasting)?;
         let opened_ms = config.workstation.opened_ms;
-        let notices = Arc::new(Notices::new(Arc::clone(&intake), cache.clone(), opened_ms));
+        let notices = Arc::new(Notices::new(Arc::clone(&intake), lasting.cache.clone(), opened_ms));
         let wired = build::wire(&mut config, &lasting, &intake, &notices)?;
         let zones = [config.hospital_zone, config.cloud_zone, config.console_zone];
         let (doors, listeners) = bind_all(&zones, wired.routers, &mut sockets).await?;
@@ -253,8 +249,6 @@ impl App {
             cloud,
             cloud_tls,
             console,
-            ledger,
-            cache,
             lasting,
             flows,
             fixed,
@@ -270,7 +264,7 @@ impl App {
     pub async fn reload(&mut self, mut config: Config) -> Result<(), StartError> {
         self.fixed.same(&Fixed::of(&config))?;
         let subjects = Subjects::of(&config);
-        let policy = build::policy(&config, &self.ledger, &self.cache)?;
+        let policy = build::policy(&config, &self.lasting.ledger, &self.lasting.cache)?;
         let outlets = build::outlets(&config.deliveries)?;
         let intake = build::intake(&mut config, &self.lasting)?;
         let push_sources = build::push_sources(&config);
@@ -299,10 +293,20 @@ impl App {
         self.lasting.stop.cancel();
         self.lasting.prefetch.stop();
         self.flows.end(&self.lasting, self.open).await;
-        if let Err(error) = self.cache.close() {
+        if let Err(error) = self.lasting.cache.close() {
             log::error!("closing the cache: {error}");
         }
-        self.ledger.close();
+        self.lasting.ledger.close();
+    }
+
+    /// The disk of record, for what runs beside it in the same process.
+    pub fn ledger(&self) -> &Ledger {
+        &self.lasting.ledger
+    }
+
+    /// The studies, likewise.
+    pub fn cache(&self) -> &Cache {
+        &self.lasting.cache
     }
 }
 

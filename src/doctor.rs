@@ -30,8 +30,8 @@ use futures_util::future::join_all;
 use tokio::time::timeout;
 
 use crate::config::{BackupOptions, Config, SourceOptions, Zone};
+use crate::model::Time;
 pub use crate::model::{Finding, FindingState as State, Measured, Words};
-use crate::model::{Time, UtcOffset};
 use crate::prefetch::eviction::Marks;
 use crate::upstream::{DestinationOptions, DictionaryOptions};
 use crate::views::{DatabaseOptions, ViewOptions};
@@ -66,12 +66,7 @@ pub async fn dictionary_source(options: &DictionaryOptions, now: Time) -> Vec<Fi
 
 /// A `[[databases]]` with those of the views that are its own: name, connection, login, and the
 /// columns of each view. No row is read.
-pub async fn database(
-    options: &DatabaseOptions,
-    views: &[ViewOptions],
-    now: Time,
-    _offset: UtcOffset,
-) -> Vec<Finding> {
+pub async fn database(options: &DatabaseOptions, views: &[ViewOptions], now: Time) -> Vec<Finding> {
     database::findings(&format!("database {}", options.name), options, views, now).await
 }
 
@@ -84,7 +79,7 @@ pub async fn zone(name: &str, zone: &Zone, now: Time) -> Vec<Finding> {
 }
 
 /// The machine's clock: believed, kept by somebody, and how far from the time server's.
-pub async fn clock(time_server: Option<&str>, _now: Time) -> Vec<Finding> {
+pub async fn clock(time_server: Option<&str>) -> Vec<Finding> {
     clock::findings(time_server).await
 }
 
@@ -131,7 +126,6 @@ pub struct Subjects {
     backup: BackupOptions,
     marks: Marks,
     time_server: Option<String>,
-    offset: UtcOffset,
     zones: [(&'static str, Zone); 3],
     sources: Vec<SourceOptions>,
     destinations: Vec<DestinationOptions>,
@@ -152,7 +146,6 @@ impl Subjects {
             backup: config.backup.clone(),
             marks: config.marks,
             time_server: config.time_server.clone(),
-            offset: config.offset,
             zones: [
                 ("hospital", config.hospital_zone.clone()),
                 ("cloud", config.cloud_zone.clone()),
@@ -203,7 +196,7 @@ impl Subjects {
             checks.push((name, Box::pin(dictionary_source(one, now))));
         }
         for one in &self.databases {
-            let check = database(one, &self.views, now, self.offset);
+            let check = database(one, &self.views, now);
             checks.push((format!("database {}", one.name), Box::pin(check)));
         }
         checks.push(("disk".to_owned(), Box::pin(disk(&self.data, &self.marks))));
@@ -211,7 +204,7 @@ impl Subjects {
             let check = disk_called("disk cache", &self.cache, &self.marks);
             checks.push(("disk cache".to_owned(), Box::pin(check)));
         }
-        checks.push(("clock".to_owned(), Box::pin(clock(self.time_server.as_deref(), now))));
+        checks.push(("clock".to_owned(), Box::pin(clock(self.time_server.as_deref()))));
         checks.push(("ledger".to_owned(), Box::pin(ledger(&self.data, now))));
         let check = backup(&self.backup, &self.data, now);
         checks.push(("backup".to_owned(), Box::pin(check)));

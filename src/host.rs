@@ -1,4 +1,5 @@
-//! The machine around the process: what systemd hands over, and what it is told.
+//! The machine around the process: what systemd hands over, and what it is told; where the ledger's
+//! keys are kept; the addresses of its network cards and the room on its disks.
 //!
 //! For: a service that needs no capability and that a restart closes to nobody (sockets are
 //! systemd's), that is ended when it no longer gets anything to the disk (the watchdog), and whose
@@ -9,14 +10,16 @@
 //! [`Sockets::passed`] and [`watch`].
 
 use std::collections::HashMap;
-use std::net::TcpListener;
+use std::ffi::{CStr, CString};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener};
 use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use sd_notify::NotifyState;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
 use crate::ledger::{self, KeyFault, Ledger, LedgerError, Tally};
 use crate::limits::STATUS_EVERY_MS;
@@ -185,40 +188,57 @@ pub enum CredentialFault {
     },
 }
 
+/// Why a ledger is not read.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenFault {
+    /// Its keys.
+    #[error(transparent)]
+    Keys(#[from] CredentialFault),
+    /// The ledger itself.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+}
+
 /// The keys that seal the ledger of `data`: in their file, else in the credential to which
 /// `forepost keys seal` moved them; `make`: made, where there are neither.
 pub fn ledger_keys(data: &Path, make: bool) -> Result<Keys, CredentialFault> {
-    let folder = data.join("keys");
-    if !ledger::has_keys(&folder)
-        && let Some((text, place)) = sealed_keys(!make)?
-    {
-        return Ok(ledger::read_keys(&text, &place)?);
-    }
-    Ok(ledger::load_or_make_keys(&folder, make)?)
+    let (text, place) = kept_keys(data, make)?;
+    Ok(ledger::read_keys(text.expose_secret(), &place)?)
 }
 
 /// The text of the keys that [`ledger_keys`] opens, wherever they are kept: for a backup.
 pub fn ledger_keys_text(data: &Path) -> Result<SecretString, CredentialFault> {
+    let (text, place) = kept_keys(data, false)?;
+    ledger::read_keys(text.expose_secret(), &place)?;
+    Ok(text)
+}
+
+/// The ledger of `data`, to be read beside a running service.
+pub fn open_to_read(data: &Path) -> Result<Ledger, OpenFault> {
+    Ok(Ledger::open_to_read(&data.join("ledger"), ledger_keys(data, false)?)?)
+}
+
+/// The text of the keys, and the name of the place where it stands.
+fn kept_keys(data: &Path, make: bool) -> Result<(SecretString, String), CredentialFault> {
     let folder = data.join("keys");
     if !ledger::has_keys(&folder)
-        && let Some((text, place)) = sealed_keys(true)?
+        && let Some(sealed) = sealed_keys(!make)?
     {
-        ledger::read_keys(&text, &place)?;
-        return Ok(SecretString::from(text));
+        return Ok(sealed);
     }
-    Ok(ledger::keys_text(&folder)?)
+    Ok(ledger::keys_text(&folder, make)?)
 }
 
 /// The ledger's keys where they are a credential, with the name of the place: of this service; or,
 /// with `of_machine`, the machine's own, which root opens. `None`: there is none.
-fn sealed_keys(of_machine: bool) -> Result<Option<(String, String)>, CredentialFault> {
+fn sealed_keys(of_machine: bool) -> Result<Option<(SecretString, String)>, CredentialFault> {
     if let Some(folder) = std::env::var_os("CREDENTIALS_DIRECTORY") {
         let path = Path::new(&folder).join(KEYS_CREDENTIAL);
         if path.exists() {
             let shown = path.display().to_string();
             let text = std::fs::read_to_string(&path);
             let file = |source| CredentialFault::File { path: shown.clone(), source };
-            return Ok(Some((text.map_err(file)?, shown)));
+            return Ok(Some((text.map_err(file)?.into(), shown)));
         }
     }
     let path = Path::new(CREDENTIAL_STORE).join(KEYS_CREDENTIAL);
@@ -227,7 +247,8 @@ fn sealed_keys(of_machine: bool) -> Result<Option<(String, String)>, CredentialF
         return Ok(None);
     }
     let text = creds("decrypt", &[path.as_os_str(), "-".as_ref()], b"", &path)?;
-    Ok(Some((String::from_utf8_lossy(&text).into_owned(), path.display().to_string())))
+    let text = String::from_utf8_lossy(&text).into_owned();
+    Ok(Some((text.into(), path.display().to_string())))
 }
 
 /// Seals the ledger's keys to this machine (its TPM where it has one, else a secret of
@@ -286,6 +307,91 @@ fn creds(
         true => Ok(output.stdout),
         false => Err(failed(String::from_utf8_lossy(&output.stderr).trim().to_owned())),
     }
+}
+
+/// An address of one of this machine's network cards.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CardAddress {
+    /// The card.
+    pub card: String,
+    /// Its address.
+    pub address: IpAddr,
+}
+
+/// Every address of every card, in the kernel's order; none where it tells none.
+pub fn card_addresses() -> Vec<CardAddress> {
+    let mut first: *mut libc::ifaddrs = std::ptr::null_mut();
+    // SAFETY: the call writes one pointer, which is here.
+    if unsafe { libc::getifaddrs(&mut first) } != 0 {
+        return Vec::new();
+    }
+    let mut all = Vec::new();
+    let mut next = first;
+    while !next.is_null() {
+        // SAFETY: not null, so it points into the list that getifaddrs made and that lives.
+        let one = unsafe { &*next };
+        next = one.ifa_next;
+        // SAFETY: its address is null or a sockaddr of the family that it names.
+        let Some(address) = (unsafe { ip_of(one.ifa_addr) }) else { continue };
+        // SAFETY: the name of every entry is a C string.
+        let card = unsafe { CStr::from_ptr(one.ifa_name) }.to_string_lossy().into_owned();
+        all.push(CardAddress { card, address });
+    }
+    // SAFETY: `first` came from getifaddrs and nothing of the list is used any more.
+    unsafe { libc::freeifaddrs(first) };
+    all
+}
+
+/// # Safety
+/// `raw` is null or points to a socket address as long as its family says.
+unsafe fn ip_of(raw: *const libc::sockaddr) -> Option<IpAddr> {
+    if raw.is_null() {
+        return None;
+    }
+    // SAFETY: not null, and every socket address begins with its family.
+    match i32::from(unsafe { (*raw).sa_family }) {
+        libc::AF_INET => {
+            // SAFETY: the family says that it is one of IPv4.
+            let raw = unsafe { &*raw.cast::<libc::sockaddr_in>() };
+            Some(IpAddr::V4(Ipv4Addr::from(u32::from_be(raw.sin_addr.s_addr))))
+        }
+        libc::AF_INET6 => {
+            // SAFETY: the family says that it is one of IPv6.
+            let raw = unsafe { &*raw.cast::<libc::sockaddr_in6>() };
+            Some(IpAddr::V6(Ipv6Addr::from(raw.sin6_addr.s6_addr)))
+        }
+        _ => None,
+    }
+}
+
+/// The room on the disk of a folder.
+#[derive(Debug, Clone, Copy)]
+pub struct Space {
+    /// Bytes of the whole disk.
+    pub bytes: u64,
+    /// Bytes that this process may still write.
+    pub free: u64,
+    /// Inodes of the whole disk.
+    pub inodes: u64,
+    /// Inodes that this process may still take.
+    pub inodes_free: u64,
+}
+
+/// The room on the disk of a folder that is there and may be opened or passed through.
+pub fn space(folder: &Path) -> std::io::Result<Space> {
+    let path = CString::new(folder.as_os_str().as_bytes()).map_err(std::io::Error::other)?;
+    // SAFETY: zeroes are a valid `statvfs`, which holds numbers only.
+    let mut told: libc::statvfs = unsafe { std::mem::zeroed() };
+    // SAFETY: the path ends with a zero, and the call writes one struct, which is here.
+    if unsafe { libc::statvfs(path.as_ptr(), &mut told) } != 0 {
+        return Err(std::io::Error::last_os_error());
+    }
+    Ok(Space {
+        bytes: told.f_blocks.saturating_mul(told.f_frsize),
+        free: told.f_bavail.saturating_mul(told.f_frsize),
+        inodes: told.f_files,
+        inodes_free: told.f_favail,
+    })
 }
 
 #[cfg(test)]

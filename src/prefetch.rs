@@ -289,13 +289,13 @@ impl Prefetch {
     }
 
     async fn expire(&self, now: Time) {
-        match self.ledger.expire_plans(now, self.policy().grace_ms).await {
+        let policy = self.policy();
+        let (visit_ms, stay_ms) = (policy.grace_ms, policy.stay_ms);
+        match self.ledger.expire_plans(now, visit_ms).await {
             Ok(0) => {}
             Ok(ended) => log::warn!(plans = ended; "plans ended unready after their visit"),
             Err(error) => log::error!("ending plans after their visit: {error}"),
         }
-        let policy = self.policy();
-        let (visit_ms, stay_ms) = (policy.grace_ms, policy.stay_ms);
         match self.ledger.end_visits(now, visit_ms, stay_ms).await {
             Ok(0) => {}
             Ok(ended) => log::info!(plans = ended; "visits are taken to be over"),

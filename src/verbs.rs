@@ -23,6 +23,7 @@ pub mod setup;
 pub mod simulate;
 pub mod views;
 pub mod views_reader;
+mod whole;
 
 use std::fs::File;
 use std::io::Read;
@@ -238,8 +239,7 @@ fn run_catalog(verb: &CatalogVerb) -> u8 {
 
 /// The ledger, to be read beside a running service.
 fn open_to_read(config: &Config) -> Result<Ledger, u8> {
-    let keys = host::ledger_keys(&config.data, false).map_err(fail)?;
-    Ledger::open_to_read(&config.data.join("ledger"), keys).map_err(fail)
+    host::open_to_read(&config.data).map_err(fail)
 }
 
 /// The ledger, for what a person decides beside a running service

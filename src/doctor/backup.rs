@@ -6,7 +6,6 @@ use super::limits::{BACKUP_LATE_MS, BACKUP_MISSING_MS};
 use super::{Finding, Words};
 use crate::config::BackupOptions;
 use crate::host;
-use crate::ledger::Ledger;
 use crate::model::Time;
 
 const SUBJECT: &str = "backup";
@@ -14,11 +13,8 @@ const SUBJECT: &str = "backup";
 /// What is told of backups. Nothing before there is a ledger. May wait for the disk.
 pub(super) fn findings(options: &BackupOptions, data: &Path, now: Time) -> Vec<Finding> {
     // Why the ledger is not had is told by its own check.
-    let Ok(keys) = host::ledger_keys(data, false) else { return Vec::new() };
-    let ledger = Ledger::open_to_read(&data.join("ledger"), keys);
-    let Ok((last, _)) = ledger.and_then(|ledger| ledger.backup_figures()) else {
-        return Vec::new();
-    };
+    let Ok(ledger) = host::open_to_read(data) else { return Vec::new() };
+    let Ok((last, _)) = ledger.backup_figures() else { return Vec::new() };
     let mut findings = Vec::new();
     if let Some(folder) = options.to.as_deref().filter(|folder| !folder.is_dir()) {
         let shown = folder.display();

@@ -22,7 +22,7 @@ use super::redact::{self, Filter};
 use crate::config::{Config, Zone};
 use crate::console::Report;
 use crate::host;
-use crate::ledger::{Ledger, LedgerError};
+use crate::ledger::LedgerError;
 use crate::model::{DeliveryState, Time};
 use crate::upstream;
 
@@ -212,10 +212,8 @@ fn ledger_json(data: &Path) -> Value {
 }
 
 fn numbers(data: &Path) -> Result<Value, String> {
-    let keys = host::ledger_keys(data, false);
-    let keys = keys.map_err(|fault| fault.to_string())?;
+    let ledger = host::open_to_read(data).map_err(|fault| fault.to_string())?;
     let read = || -> Result<Value, LedgerError> {
-        let ledger = Ledger::open_to_read(&data.join("ledger"), keys)?;
         let (version, newest) = ledger.versions()?;
         let mut interfaces = Vec::new();
         for tally in ledger.tallies()? {

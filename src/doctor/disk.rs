@@ -1,6 +1,5 @@
 //! Whether a disk has room, belongs to the service, and keeps what is written to it.
 
-use std::ffi::CString;
 use std::fs;
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
@@ -13,6 +12,7 @@ use forepost_cache::limits::SPARE_BYTES;
 
 use super::limits::{INODES_PERCENT, SYNC_FAILING_MS, SYNC_SLOW_MS};
 use super::{Finding, Words};
+use crate::host::{self, Space};
 use crate::prefetch::eviction::Marks;
 
 /// Entries of a folder whose owner is looked at.
@@ -22,10 +22,10 @@ const OWNED_MAX: usize = 1_000;
 pub(super) fn findings(subject: &str, folder: &Path, marks: &Marks) -> Vec<Finding> {
     let mut findings = Vec::new();
     let there = nearest(folder);
-    match room(&there) {
-        Ok((room, inodes)) => {
-            findings.push(room_finding(subject, &there, room, marks));
-            findings.extend(inodes_finding(subject, inodes));
+    match host::space(&there) {
+        Ok(Space { bytes, free, inodes, inodes_free }) => {
+            findings.push(room_finding(subject, &there, Room { bytes, free }, marks));
+            findings.extend(inodes_finding(subject, (inodes, inodes_free)));
         }
         Err(error) => findings.push(unreadable(subject, "room", &there, &error)),
     }
@@ -51,20 +51,6 @@ fn unreadable(subject: &str, step: &'static str, path: &Path, error: &std::io::E
         "run it as root or as the service's user; see whether the disk is mounted (`findmnt`)",
     );
     Finding::failing(subject, step, words, next)
-}
-
-/// Room, and inodes: how many there are, and how many are free.
-fn room(folder: &Path) -> std::io::Result<(Room, (u64, u64))> {
-    let path = CString::new(folder.as_os_str().as_bytes()).map_err(std::io::Error::other)?;
-    // SAFETY: the struct is numbers only, for which zeroes are a value.
-    let mut told: libc::statvfs = unsafe { std::mem::zeroed() };
-    // SAFETY: the path ends with a zero, and the call writes one struct, which is here.
-    if unsafe { libc::statvfs(path.as_ptr(), &mut told) } != 0 {
-        return Err(std::io::Error::last_os_error());
-    }
-    let unit = told.f_frsize;
-    let room = Room { bytes: told.f_blocks * unit, free: told.f_bavail * unit };
-    Ok((room, (told.f_files, told.f_favail)))
 }
 
 fn gigabytes(bytes: u64) -> String {

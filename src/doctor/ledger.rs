@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::limits::{DELIVERY_OLD_MS, LEDGER_CHECK_WAIT, LEDGER_LOG_BYTES};
 use super::{Finding, Words};
-use crate::host::{self, CredentialFault};
+use crate::host::{self, CredentialFault, OpenFault};
 use crate::ledger::{FileCheck, KeyFault, Ledger, LedgerError, Tally};
 use crate::limits::LEDGER_RESERVE_BYTES;
 use crate::model::{DeliveryState, Time};
@@ -21,15 +21,13 @@ pub(super) fn findings(data: &Path, now: Time) -> Vec<Finding> {
             Words::new("还没有账本，首次启动时建立", "no ledger yet; the first start makes it");
         return vec![Finding::fine(SUBJECT, "open", words)];
     }
-    let keys = match host::ledger_keys(data, false) {
-        Ok(keys) => keys,
-        Err(fault) => return vec![keyless(&fault)],
+    let opened = match host::open_to_read(data) {
+        Ok(ledger) => of_open(&ledger, &folder, now),
+        Err(OpenFault::Ledger(error)) => vec![not_open(&error)],
+        Err(OpenFault::Keys(fault)) => return vec![keyless(&fault)],
     };
     let mut findings = vec![key_files(&data.join("keys"))];
-    match Ledger::open_to_read(&folder, keys) {
-        Ok(ledger) => findings.extend(of_open(&ledger, &folder, now)),
-        Err(error) => findings.push(not_open(&error)),
-    }
+    findings.extend(opened);
     findings
 }
 

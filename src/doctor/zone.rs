@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::process::{Command, Stdio};
 
 use rustls::pki_types::CertificateDer;
@@ -12,6 +12,7 @@ use rustls::pki_types::pem::PemObject;
 use super::peer::{certificate_finding, first_end, is_made_out_to};
 use super::{Finding, Words};
 use crate::config::{Listen, Zone};
+use crate::host;
 use crate::http::{self, Certificate};
 use crate::model::Time;
 
@@ -287,43 +288,10 @@ fn names(subject: &str, at: &[SocketAddr], certificate: &CertificateDer<'_>) -> 
 /// The addresses of this machine's network cards, those that reach no further than itself left out
 /// where there are others.
 fn own_addresses() -> BTreeSet<IpAddr> {
-    let mut found = BTreeSet::new();
-    let mut list: *mut libc::ifaddrs = std::ptr::null_mut();
-    // SAFETY: the call writes one pointer, which is here.
-    if unsafe { libc::getifaddrs(&mut list) } != 0 {
-        return found;
-    }
-    let mut next = list;
-    while !next.is_null() {
-        // SAFETY: the list is the kernel's own and is freed below, after the last look.
-        let one = unsafe { &*next };
-        found.extend(address_of(one.ifa_addr));
-        next = one.ifa_next;
-    }
-    // SAFETY: it came from getifaddrs, and nothing points into it any more.
-    unsafe { libc::freeifaddrs(list) };
+    let found: BTreeSet<IpAddr> =
+        host::card_addresses().into_iter().map(|one| one.address).collect();
     let far: BTreeSet<IpAddr> = found.iter().copied().filter(|one| !one.is_loopback()).collect();
     if far.is_empty() { found } else { far }
-}
-
-fn address_of(address: *const libc::sockaddr) -> Option<IpAddr> {
-    if address.is_null() {
-        return None;
-    }
-    // SAFETY: a sockaddr that is not null begins with its family, which tells what follows.
-    unsafe {
-        match i32::from((*address).sa_family) {
-            libc::AF_INET => {
-                let one = &*address.cast::<libc::sockaddr_in>();
-                Some(IpAddr::V4(Ipv4Addr::from(u32::from_be(one.sin_addr.s_addr))))
-            }
-            libc::AF_INET6 => {
-                let one = &*address.cast::<libc::sockaddr_in6>();
-                Some(IpAddr::V6(Ipv6Addr::from(one.sin6_addr.s6_addr)))
-            }
-            _ => None,
-        }
-    }
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::io::Write;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
 use super::{make_private_folder, sync_folder};
 use crate::seal::{KEY_BYTES, Keys};
@@ -54,18 +54,12 @@ pub enum KeyFault {
 /// first start. With a ledger already there, lost keys are a fault and are never replaced: new
 /// ones would make every stored registration unreadable for good.
 pub fn load_or_make(folder: &Path, make: bool) -> Result<Keys, KeyFault> {
-    let (text, shown) = read_text(folder, make)?;
-    read(&text, &shown)
+    let (text, place) = text(folder, make)?;
+    read(text.expose_secret(), &place)
 }
 
-/// The key file's own text, for a backup.
-pub fn text(folder: &Path) -> Result<SecretString, KeyFault> {
-    let (text, shown) = read_text(folder, false)?;
-    read(&text, &shown).map(|_| SecretString::from(text))
-}
-
-/// The text, and where it stands.
-fn read_text(folder: &Path, make: bool) -> Result<(String, String), KeyFault> {
+/// The key file's own text, unread, and where it stands; made as [`load_or_make`] says.
+pub fn text(folder: &Path, make: bool) -> Result<(SecretString, String), KeyFault> {
     let path = folder.join("ledger.keys");
     let shown = path.display().to_string();
     let fault = |source| KeyFault::File { path: shown.clone(), source };
@@ -77,7 +71,7 @@ fn read_text(folder: &Path, make: bool) -> Result<(String, String), KeyFault> {
         return Err(KeyFault::Open { path: shown, mode: file.mode() & 0o777 });
     }
     let text = std::fs::read_to_string(&path).map_err(fault)?;
-    Ok((text, shown))
+    Ok((SecretString::from(text), shown))
 }
 
 /// Written beside, synced, renamed, folder synced: a crash leaves either no keys or all of them,

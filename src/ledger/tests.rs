@@ -49,15 +49,15 @@ fn order() -> PlanOrder {
     PlanOrder { urgent: false, due_at: VISIT, searchable: true, cancelled: false, over: false }
 }
 
+/// What comes with a registration that the HIS pushes and nothing follows.
+fn from_his() -> Arriving {
+    let (onward, awaited) = (Vec::new(), Vec::new());
+    Arriving { body: None, onward, awaited, caller: "his".into(), reader: None }
+}
+
 async fn register(ledger: &Ledger, visit: &str, name: &str, order: PlanOrder) -> Registered {
     let body = Some(format!("{{\"patientName\":\"{name}\"}}").into());
-    let arriving = Arriving {
-        body,
-        onward: Vec::new(),
-        awaited: Vec::new(),
-        caller: "his".into(),
-        reader: None,
-    };
+    let arriving = Arriving { body, ..from_his() };
     ledger.register(registration(visit, name), arriving, order, NOW).await.unwrap()
 }
 
@@ -410,13 +410,7 @@ async fn a_closed_ledger_says_so() {
     let folder = tempfile::tempdir().unwrap();
     let ledger = open(folder.path());
     ledger.close();
-    let arriving = Arriving {
-        body: None,
-        onward: Vec::new(),
-        awaited: Vec::new(),
-        caller: "his".into(),
-        reader: None,
-    };
+    let arriving = from_his();
     let late = ledger.register(registration("v", "王"), arriving, order(), NOW).await;
     assert!(matches!(late, Err(LedgerError::Closed)));
 }

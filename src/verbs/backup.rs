@@ -32,7 +32,6 @@ use crate::model::Time;
 use crate::seal::age::{AgeFault, Identity, Recipient, Sealer};
 pub(super) use archive::{ArchiveFault, CONFIG, Entry, Manifest, Role, open, unpack};
 use archive::{FORMAT, LEDGER, LedgerFacts, Packer};
-pub(super) use folder::free_bytes;
 use folder::{Folder, FolderFault, Lying, Writing};
 pub(super) use kept::stamp;
 

@@ -159,7 +159,7 @@ async fn demonstrate(arguments: &DemoArguments) -> Result<u8, DemoError> {
     let cloud = Cloud::open(Role::Cloud(line.clone()), &data.join("cloud"), at).await?;
     let index = Cloud::open(Role::Index, &data.join("index"), at).await?;
     let app = start_appliance(&data, at).await?;
-    let mut story = Story::new(at, &data, app.ledger.clone(), app.cache.clone());
+    let mut story = Story::new(at, &data, app.ledger().clone(), app.cache().clone());
     let told = tokio::select! {
         told = tell(&mut story, arguments.once) => told,
         _ = wait_for_signal() => {

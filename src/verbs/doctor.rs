@@ -15,7 +15,6 @@ use crate::console::Report;
 use crate::doctor::limits::COLUMNS;
 use crate::doctor::{Bundle, Finding, State, Subjects, worst};
 use crate::host;
-use crate::ledger::Ledger;
 use crate::model::FindingState;
 
 /// What `doctor` takes.
@@ -86,10 +85,8 @@ fn look(arguments: &DoctorArguments) -> Result<u8, u8> {
 
 /// A clock that shows less than what is recorded is judged as the service judges it.
 fn believe(config: &Config) {
-    let Ok(keys) = host::ledger_keys(&config.data, false) else { return };
-    let last = Ledger::open_to_read(&config.data.join("ledger"), keys)
-        .and_then(|ledger| ledger.last_moment());
-    if let Ok(Some(last)) = last {
+    let Ok(ledger) = host::open_to_read(&config.data) else { return };
+    if let Ok(Some(last)) = ledger.last_moment() {
         clock::not_before(last);
     }
 }

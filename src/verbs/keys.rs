@@ -5,6 +5,7 @@
 use std::os::unix::fs::MetadataExt;
 
 use clap::{Args, Subcommand};
+use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
 use super::{ConfigArgument, DONE, FAILED, fail};
@@ -12,7 +13,7 @@ use crate::app::sm2_folder;
 use crate::clock;
 use crate::host;
 use crate::intake::CONFIGURED_KEY;
-use crate::ledger::{NamedSm2Key, load_or_make_keys, load_sm2_keys, make_sm2_key};
+use crate::ledger::{NamedSm2Key, keys_text, load_sm2_keys, make_sm2_key, read_keys};
 use crate::model::{Time, UtcOffset};
 
 /// What `keys` can do.
@@ -120,8 +121,9 @@ fn seal(arguments: &SealArguments) -> Result<(), u8> {
         println!("the ledger's keys are sealed to this machine already");
         return Ok(());
     }
-    // Checked, or made before the first start.
-    load_or_make_keys(&folder, first_start && arguments.yes).map_err(fail)?;
+    // Made before the first start.
+    let (text, place) = keys_text(&folder, first_start && arguments.yes).map_err(fail)?;
+    read_keys(text.expose_secret(), &place).map_err(fail)?;
     if !arguments.yes {
         println!(
             "{} would be sealed to this machine and deleted. From then on this machine alone opens \
@@ -134,8 +136,7 @@ fn seal(arguments: &SealArguments) -> Result<(), u8> {
     // Root may have made the folder just now, and the service keeps its SM2 keys there.
     let owner = std::fs::metadata(&config.data).map_err(fail)?;
     std::os::unix::fs::chown(&folder, Some(owner.uid()), Some(owner.gid())).map_err(fail)?;
-    let text = std::fs::read_to_string(&path).map_err(fail)?;
-    let sealed = host::seal_keys(&text).map_err(fail)?;
+    let sealed = host::seal_keys(text.expose_secret()).map_err(fail)?;
     std::fs::remove_file(&path).map_err(fail)?;
     std::fs::File::open(&folder).and_then(|folder| folder.sync_all()).map_err(fail)?;
     println!("sealed to this machine: {}; {} is gone", sealed.display(), path.display());

@@ -10,20 +10,22 @@
 //! ([`parks_in_doubt`]), else a person is asked. Start at [`restore`].
 
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown, fchown};
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::{Value, json};
 
 use super::backup::{self, ArchiveFault, CONFIG, Entry, Manifest, Role};
+use super::whole::{self, Owner};
 use super::{ByArgument, DONE, FAILED, MISUSED, fail};
 use crate::app::{RESTORING, lock_data};
 use crate::clock;
 use crate::config::Config;
 use crate::delivery::parks_in_doubt;
+use crate::host;
 use crate::ledger::{self, Lacking, Ledger, Restored};
 use crate::model::{Time, UtcOffset};
 
@@ -205,7 +207,7 @@ fn peek(
 
 /// The ledger twice: laid out, and with room to grow.
 fn enough_room(data: &Path, bytes: u64) -> Result<(), ArchiveFault> {
-    let (free, needed) = (backup::free_bytes(data)?, bytes + bytes / 4 + (64 << 20));
+    let (free, needed) = (host::space(data)?.free, bytes + bytes / 4 + (64 << 20));
     match free >= needed {
         true => Ok(()),
         false => Err(ArchiveFault::Stream(io::Error::other(format!(
@@ -457,17 +459,14 @@ fn beside(
     std::fs::create_dir_all(folder)?;
     let name = to.file_name().unwrap_or_default().to_string_lossy();
     let path = folder.join(format!(".{name}.restoring"));
-    // A restore that was killed may have left it.
-    let _ = std::fs::remove_file(&path);
-    let new = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
     let beside = Beside { path, to };
-    if let Some((user, group)) = owner {
-        // Root's own files are read by the service through its group.
-        fchown(&new, Some(if one.of_service { user } else { 0 }), Some(group))?;
-    }
-    new.set_permissions(std::fs::Permissions::from_mode(one.mode))?;
-    (&new).write_all(bytes)?;
-    new.sync_all()?;
+    // Root's own files are read by the service through its group.
+    let user = |user| if one.of_service { user } else { 0 };
+    let owner = owner.map_or_else(Owner::default, |(service, group)| Owner {
+        user: Some(user(service)),
+        group: Some(group),
+    });
+    whole::lay(&beside.path, bytes, one.mode, owner)?;
     Ok(Some(beside))
 }
 

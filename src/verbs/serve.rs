@@ -69,7 +69,7 @@ async fn serve(config: Config, arguments: &ServeArguments) -> u8 {
         return FAILED;
     }
     host::ready();
-    let watch = tokio::spawn(host::watch(app.ledger.clone(), clock::now));
+    let watch = tokio::spawn(host::watch(app.ledger().clone(), clock::now));
     let stopped = wait_for_signal();
     tokio::pin!(stopped);
     let signal = loop {

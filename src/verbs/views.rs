@@ -7,13 +7,12 @@
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
-use super::{ConfigArgument, DONE, FAILED, fail};
+use super::{ConfigArgument, DONE, FAILED, fail, open_to_read};
 use crate::app::open_ledger;
 use crate::clock;
 use crate::config::Config;
 use crate::fault::Fault;
-use crate::host::ledger_keys;
-use crate::ledger::{Ledger, LedgerError, ParkedShown, ViewShown};
+use crate::ledger::{LedgerError, ParkedShown, ViewShown};
 use crate::model::Time;
 use crate::views::{self, Inspected, ViewOptions};
 
@@ -88,8 +87,7 @@ pub fn run(verb: &ViewsVerb) -> u8 {
 
 fn list(arguments: &ListArguments) -> Result<u8, u8> {
     let config = arguments.config.read()?;
-    let keys = ledger_keys(&config.data, false).map_err(fail)?;
-    let ledger = Ledger::open_to_read(&config.data.join("ledger"), keys).map_err(fail)?;
+    let ledger = open_to_read(&config)?;
     let polled = ledger.views().map_err(fail)?;
     let mut shown = Vec::new();
     for view in &config.views {

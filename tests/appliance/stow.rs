@@ -69,12 +69,7 @@ fn reasons(answer: &Value, sequence: &str) -> Vec<i64> {
 /// Every object of the study comes back byte by byte.
 pub fn check_here(forepost: &Forepost, study: &Study) {
     for object in study.objects() {
-        let target = format!(
-            "/dicom-web/studies/{}/series/{}/instances/{}",
-            study.uid(),
-            object.series,
-            object.sop
-        );
+        let target = study.target(&object);
         let reply = forepost.ask("GET", &target, &[("Accept", "application/dicom")], b"");
         assert_eq!(reply.status, 200, "{target}");
         assert!(reply.body == object.bytes, "{target}");

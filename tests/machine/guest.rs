@@ -55,7 +55,7 @@ pub struct Hardware {
     pub network: bool,
     /// What its clock shows at the start, as `2026-11-29T12:00:00` in UTC; the truth if `None`.
     pub clock: Option<&'static str>,
-    /// Files that lie in `/root/brought`, like those on a stick that somebody plugged in.
+    /// Files that lie in `brought`, where the shell begins, like those on a stick that somebody plugged in.
     pub brought: Vec<PathBuf>,
 }
 

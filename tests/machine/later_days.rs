@@ -20,9 +20,7 @@ fn a_server_outlives_a_disk_that_hangs_a_reboot_and_the_removal_of_the_package()
     let cloud = Cloud::before(&orthanc);
     let mut service = Service::on_new_machine(Hardware::default());
     service.give_data_disk(256);
-    service.install();
-    service.set_up(&cloud);
-    service.await_ready();
+    service.bring_up(&cloud);
     told("ready");
     for number in 0..3 {
         service.accept(&Patient::new(620).registration(26, number));

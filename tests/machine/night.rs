@@ -33,10 +33,7 @@ fn night_a_later_version_and_an_earlier_one_go_on_where_the_other_stopped() {
     let cloud = Cloud::before(&orthanc);
     let later = Packages::later().file(".deb");
     let brought = vec![later.clone()];
-    let mut service = Service::on_new_machine(Hardware { brought, ..Hardware::default() });
-    service.install();
-    service.set_up(&cloud);
-    service.await_ready();
+    let service = Service::on_set_up_machine(Hardware { brought, ..Hardware::default() }, &cloud);
     let first = service.machine.sh("dpkg-query --show forepost");
     for (number, package) in [(1_000, &later), (2_000, &package())] {
         let process = service.property("MainPID");
@@ -60,9 +57,7 @@ fn night_a_full_disk_refuses_in_the_documents_words_and_goes_on_with_room() {
     let cloud = Cloud::before(&orthanc);
     let mut service = Service::on_new_machine(Hardware::default());
     service.give_data_disk(256);
-    service.install();
-    service.set_up(&cloud);
-    service.await_ready();
+    service.bring_up(&cloud);
     let process = service.property("MainPID");
     let filler = "/var/lib/forepost/filler";
     service.machine.run(&format!("cat /dev/zero > {filler}"));
@@ -97,10 +92,7 @@ fn night_a_full_disk_refuses_in_the_documents_words_and_goes_on_with_room() {
 fn night_a_server_without_network_starts_and_keeps_what_it_has() {
     let orthanc = Orthanc::start();
     let cloud = Cloud::before(&orthanc);
-    let mut service = Service::on_new_machine(Hardware::default());
-    service.install();
-    service.set_up(&cloud);
-    service.await_ready();
+    let mut service = Service::on_set_up_machine(Hardware::default(), &cloud);
     service.accept(&Patient::new(650).registration(26, 0));
     let before = service.visits();
     service.machine.sh("sync");
@@ -121,10 +113,7 @@ fn night_a_clock_that_stands_in_1970_stops_nobody() {
     let orthanc = Orthanc::start();
     let cloud = Cloud::before(&orthanc);
     let clock = Some("1970-01-01T00:00:00");
-    let mut service = Service::on_new_machine(Hardware { clock, ..Hardware::default() });
-    service.install();
-    service.set_up(&cloud);
-    service.await_ready();
+    let service = Service::on_set_up_machine(Hardware { clock, ..Hardware::default() }, &cloud);
     let registration = Patient::new(660).registration(26, 0);
     service.accept(&registration);
     println!("before: {}", service.machine.sh("date --utc; forepost --version"));
@@ -139,10 +128,7 @@ fn night_a_clock_that_stands_in_1970_stops_nobody() {
 fn night_a_power_cut_in_the_middle_loses_nothing_that_was_acknowledged() {
     let orthanc = Orthanc::start();
     let cloud = Cloud::before(&orthanc);
-    let mut service = Service::on_new_machine(Hardware::default());
-    service.install();
-    service.set_up(&cloud);
-    service.await_ready();
+    let mut service = Service::on_set_up_machine(Hardware::default(), &cloud);
     service.machine.sh("sync");
     let mut dice = Dice::new(6);
     let mut acknowledged = Vec::new();
@@ -168,10 +154,7 @@ fn night_a_power_cut_in_the_middle_loses_nothing_that_was_acknowledged() {
 fn night_a_backup_is_restored_on_a_new_server() {
     let orthanc = Orthanc::start();
     let cloud = Cloud::before(&orthanc);
-    let mut old = Service::on_new_machine(Hardware::default());
-    old.install();
-    old.set_up(&cloud);
-    old.await_ready();
+    let old = Service::on_set_up_machine(Hardware::default(), &cloud);
     for number in 0..5 {
         old.accept(&Patient::new(680).registration(26, number));
     }

@@ -60,6 +60,20 @@ impl Service {
         self.install_file(&package());
     }
 
+    /// A new server on which the product serves.
+    pub fn on_set_up_machine(hardware: Hardware, cloud: &Cloud) -> Service {
+        let mut service = Service::on_new_machine(hardware);
+        service.bring_up(cloud);
+        service
+    }
+
+    /// Installs it, sets it up, and waits until it is ready.
+    pub fn bring_up(&mut self, cloud: &Cloud) {
+        self.install();
+        self.set_up(cloud);
+        self.await_ready();
+    }
+
     /// Installs a package that was brought.
     pub fn install_file(&self, package: &Path) {
         let name = package.file_name().unwrap().to_string_lossy();
@@ -174,12 +188,7 @@ impl Service {
     /// A viewer reads every object of a study and compares it byte by byte.
     pub fn check_images(&self, study: &Study) {
         for object in study.objects() {
-            let target = format!(
-                "/dicom-web/studies/{}/series/{}/instances/{}",
-                study.uid(),
-                object.series,
-                object.sop
-            );
+            let target = study.target(&object);
             let reply = self.ask("GET", &target, b"").unwrap();
             assert_eq!(reply.status, 200, "{target}: {}", reply.text());
             let found = reply.body.windows(object.bytes.len()).any(|part| part == object.bytes);

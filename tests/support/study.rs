@@ -50,6 +50,12 @@ const CT: &str = "1.2.840.10008.5.1.4.1.1.2";
 const EXPLICIT_LITTLE: &str = "1.2.840.10008.1.2.1";
 
 impl Study {
+    /// Where a WADO-RS door has one of its objects.
+    pub fn target(&self, object: &Object) -> String {
+        let Object { series, sop, .. } = object;
+        format!("/dicom-web/studies/{}/series/{series}/instances/{sop}", self.uid())
+    }
+
     /// A CT of two series at another hospital, last month, known by the identity number.
     pub fn of(patient: &Patient, seed: u64) -> Study {
         Study {

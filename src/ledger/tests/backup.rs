@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 
 use super::deliveries::{delivered, new, sums_hold};
-use super::{NOW, open, order, register, registration};
+use super::{NOW, from_his, open, order, register, registration};
 use crate::ledger::{
     Arriving, BackupNoted, Ledger, RestoreFault, Restored, Snapshot, lacking, verify_restored,
 };
@@ -96,13 +96,7 @@ async fn a_reader_that_stays_holds_up_nobody_and_the_log_shrinks_when_it_has_gon
     let body = "x".repeat(4 << 20);
     let mut longest = Duration::ZERO;
     for number in 0..24 {
-        let arriving = Arriving {
-            body: Some(body.clone().into()),
-            onward: Vec::new(),
-            awaited: Vec::new(),
-            caller: "his".into(),
-            reader: None,
-        };
+        let arriving = Arriving { body: Some(body.clone().into()), ..from_his() };
         let begun = Instant::now();
         let one = registration(&format!("v{number}"), "王小东");
         ledger.register(one, arriving, order(), NOW).await.unwrap();
@@ -142,13 +136,7 @@ async fn what_a_backup_lacks_is_counted_by_what_it_is() {
     register(&ledger, "c", "王小东", order()).await;
     ledger.close();
     let changed = Ledger::open(&here, keys()).unwrap();
-    let arriving = Arriving {
-        body: None,
-        onward: Vec::new(),
-        awaited: Vec::new(),
-        caller: "his".into(),
-        reader: None,
-    };
+    let arriving = from_his();
     let later = Time(NOW.0 + 1);
     changed.register(registration("a", "王小西"), arriving, order(), later).await.unwrap();
     changed.close();

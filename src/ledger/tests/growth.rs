@@ -9,7 +9,7 @@ use rusqlite::Connection;
 
 use super::deliveries::{delivered, new};
 use super::notices::{doctor, notice};
-use super::{NOW, considered, order, registration};
+use super::{NOW, considered, from_his, order, registration};
 use crate::ledger::{
     Access, AccessKind, Arriving, Awaited, BackupNoted, Call, FetchEnd, Ledger, Push, SearchEnd,
 };
@@ -97,13 +97,8 @@ async fn round(ledger: &Ledger, number: i64, now: Time) {
     let source = || "region".to_owned();
     let patient = format!("P{number}");
     let awaited = || Awaited { source: source(), patient: patient.clone(), issuer: String::new() };
-    let arriving = Arriving {
-        body: Some("x".repeat(900).into()),
-        onward: Vec::new(),
-        awaited: vec![awaited()],
-        caller: "his".into(),
-        reader: None,
-    };
+    let arriving =
+        Arriving { body: Some("x".repeat(900).into()), awaited: vec![awaited()], ..from_his() };
     let push = Push { study: format!("2.26.{number}"), of: awaited(), new: true };
     let pushed = push.study.clone();
     // Not lately, or the search would look once more.

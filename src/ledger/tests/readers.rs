@@ -87,13 +87,7 @@ async fn what_is_fetched_for_a_doctor_says_so_until_it_ends() {
 async fn a_plan_that_an_opening_made_is_searched_for_the_doctor_until_a_registration_comes() {
     let folder = tempfile::tempdir().unwrap();
     let ledger = open(folder.path());
-    let arriving = Arriving {
-        body: Some("{}".into()),
-        onward: Vec::new(),
-        awaited: Vec::new(),
-        caller: "his".into(),
-        reader: Some(doctor("7")),
-    };
+    let arriving = Arriving { body: Some("{}".into()), reader: Some(doctor("7")), ..from_his() };
     let opened = registration("v", "王小东");
     let plan = ledger.register(opened, arriving, order(), NOW).await.unwrap().id;
     let reader = || ledger.claimed_plan(plan).unwrap().reader.map(|doctor| doctor.code);

@@ -7,7 +7,6 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -16,6 +15,7 @@ use aws_lc_rs::digest::{Context, SHA256};
 
 use super::kept;
 use crate::config::Kept;
+use crate::host;
 use crate::limits::{BACKUP_BYTES_PER_SECOND, BACKUP_SYNC_BYTES};
 use crate::model::{Time, UtcOffset};
 
@@ -151,7 +151,7 @@ impl Folder {
                 std::fs::remove_file(&path).map_err(|error| fault(&path, error))?;
             }
         }
-        let free = free_bytes(&self.path).map_err(|error| fault(&self.path, error))?;
+        let free = host::space(&self.path).map_err(|error| fault(&self.path, error))?.free;
         let needed = needed + SPARE_BYTES;
         match free >= needed {
             true => Ok(()),
@@ -275,18 +275,6 @@ impl Drop for Writing {
         if !self.path.as_os_str().is_empty() {
             let _ = std::fs::remove_file(&self.path);
         }
-    }
-}
-
-/// Bytes that are free for us on the disk of a folder.
-pub fn free_bytes(folder: &Path) -> io::Result<u64> {
-    let folder = File::open(folder)?;
-    // SAFETY: zeroes are a valid `statvfs`, which holds numbers only.
-    let mut told: libc::statvfs = unsafe { std::mem::zeroed() };
-    // SAFETY: the descriptor is open for the life of `folder`; `told` outlives the call.
-    match unsafe { libc::fstatvfs(folder.as_raw_fd(), &mut told) } {
-        0 => Ok(told.f_bavail.saturating_mul(told.f_frsize)),
-        _ => Err(io::Error::last_os_error()),
     }
 }
 

@@ -4,13 +4,13 @@
 //! that `age -R` reads. The recovery key's secret is printed once and kept nowhere here: what is on
 //! the machine burns with the machine.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
+use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::config::Config;
 use crate::seal::age::Recipient;
+use crate::verbs::whole::{self, Owner};
 
 /// Where the recovery keys' public halves lie.
 pub fn file(data: &Path) -> PathBuf {
@@ -49,16 +49,9 @@ pub fn keep(data: &Path, recipient: &Recipient, remark: &str) -> io::Result<()> 
     let path = file(data);
     let folder = path.parent().unwrap_or(data);
     std::fs::create_dir_all(folder)?;
-    let beside = path.with_extension("new");
-    let _ = std::fs::remove_file(&beside);
-    let mut new = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
     // The verb may be run by root, and the service's own user makes the backups.
-    let (theirs, ours) = (std::fs::metadata(folder)?, new.metadata()?);
-    if (theirs.uid(), theirs.gid()) != (ours.uid(), ours.gid()) {
-        fchown(&new, Some(theirs.uid()), Some(theirs.gid()))?;
-    }
-    write!(new, "# recovery key, {remark}\n{recipient}\n")?;
-    new.sync_all()?;
-    std::fs::rename(&beside, &path)?;
-    File::open(folder)?.sync_all()
+    let theirs = std::fs::metadata(folder)?;
+    let owner = Owner { user: Some(theirs.uid()), group: Some(theirs.gid()) };
+    let text = format!("# recovery key, {remark}\n{recipient}\n");
+    whole::put(&path, text.as_bytes(), 0o600, owner)
 }

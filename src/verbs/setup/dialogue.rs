@@ -14,10 +14,11 @@ use super::compose::compose;
 use super::limits::{ENTRIES_MAX, WRONG_ANSWERS_MAX};
 use super::peers::{self, Check, Wanted};
 use super::questions::{Choice, Kind, Question, SECTIONS, Section, Standard};
-use super::site::{self, Own, Site};
+use super::site::{self, Site};
 use super::terminal::{Left, Terminal, Typed};
 use super::words::{self, filled};
 use crate::doctor::{State, Words};
+use crate::host::CardAddress;
 
 /// What `setup` begins with.
 pub struct Beginning<'a> {
@@ -36,7 +37,7 @@ pub struct Dialogue<'a> {
     terminal: Terminal,
     from: Beginning<'a>,
     answers: Answers,
-    own: Vec<Own>,
+    own: Vec<CardAddress>,
 }
 
 impl<'a> Dialogue<'a> {
@@ -261,12 +262,12 @@ impl<'a> Dialogue<'a> {
 
     /// What holds without an answer: with one card its address, with two the other one for clouds.
     fn suggested(&self, question: &Question, done: &Table) -> Option<Value> {
-        let address = |own: &Own| Value::String(own.address.to_string());
+        let address = |own: &CardAddress| Value::String(own.address.to_string());
         let hospital = line(done, "hospital_address");
         match question.key {
             "hospital_address" if self.own.len() == 1 => self.own.first().map(address),
             "cloud_address" => {
-                let is_other = |own: &&Own| Some(own.address.to_string()) != hospital;
+                let is_other = |own: &&CardAddress| Some(own.address.to_string()) != hospital;
                 let other = self.own.iter().find(is_other).map(address);
                 other.or_else(|| standard(question, done))
             }

@@ -159,7 +159,7 @@ impl Wanted<'_> {
 async fn machine(config: &Config, answers: &Answers) -> Vec<Finding> {
     let now = clock::now();
     let machine = answers.one("machine");
-    let mut all = doctor::clock(config.time_server.as_deref(), now).await;
+    let mut all = doctor::clock(config.time_server.as_deref()).await;
     let clouds = answers.list("caller");
     let clouds = clouds.iter().filter(|one| answer(one, "kind").as_deref() == Some("cloud"));
     let schemes: Vec<String> = clouds.filter_map(|one| answer(one, "scheme")).collect();

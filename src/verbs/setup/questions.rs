@@ -553,7 +553,7 @@ static SOURCE: [Question; 12] = [
         "ca_file",
         File,
         Nothing,
-        "/root/cloud-ca.pem",
+        "/media/usb/cloud-ca.pem",
         text(
             "私有证书签发机构的 PEM 文件（公共证书则回车）",
             "A PEM file with its private authority (Enter: a public one)",
@@ -672,7 +672,7 @@ static DESTINATION: [Question; 15] = [
         "platform_key",
         File,
         Needed,
-        "/root/platform-rsa.pem",
+        "/media/usb/platform-rsa.pem",
         text("平台 RSA 公钥文件（PEM 或 Base64）", "A file with its RSA key (PEM or Base64)"),
     )
     .when("login", BY_TOKEN),
@@ -686,7 +686,7 @@ static DESTINATION: [Question; 15] = [
         "sm2_key",
         File,
         Nothing,
-        "/root/platform-sm2.pem",
+        "/media/usb/platform-sm2.pem",
         text(
             "平台 SM2 公钥文件，用于加密身份证号（没有则回车）",
             "A file with its SM2 key, under which identity numbers leave (Enter: none)",
@@ -696,7 +696,7 @@ static DESTINATION: [Question; 15] = [
         "ca_file",
         File,
         Nothing,
-        "/root/platform-ca.pem",
+        "/media/usb/platform-ca.pem",
         text(
             "私有证书签发机构的 PEM 文件（公共证书则回车）",
             "A PEM file with its private authority (Enter: a public one)",

@@ -1,11 +1,12 @@
 //! The machine that is set up, or the root of an image of it: where things lie, who the service
 //! is, which addresses the cards have.
 
-use std::ffi::CStr;
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use crate::host::{self, CardAddress};
 
 /// The service's user, and the group that reads the secrets.
 const GROUP: &str = "forepost";
@@ -172,65 +173,16 @@ pub fn systemctl(words: &[String]) -> Result<(), String> {
     Err(format!("systemctl {}: {told}", words.join(" ")))
 }
 
-/// A card's address that can be listened on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Own {
-    /// The card.
-    pub card: String,
-    /// Its address.
-    pub address: IpAddr,
-}
-
 /// The addresses of this machine's cards, without those that lead nowhere from outside.
-pub fn own_addresses() -> Vec<Own> {
-    let mut first: *mut libc::ifaddrs = std::ptr::null_mut();
-    // SAFETY: the call writes one pointer, which is here.
-    if unsafe { libc::getifaddrs(&mut first) } != 0 {
-        return Vec::new();
-    }
-    let mut all = Vec::new();
-    let mut next = first;
-    while !next.is_null() {
-        // SAFETY: not null, so it points into the list that getifaddrs made and that lives.
-        let one = unsafe { &*next };
-        next = one.ifa_next;
-        // SAFETY: its address is null or a sockaddr of the family that it names.
-        let Some(address) = (unsafe { address(one.ifa_addr) }) else { continue };
-        // SAFETY: the name of every entry is a C string.
-        let card = unsafe { CStr::from_ptr(one.ifa_name) }.to_string_lossy().into_owned();
-        all.push(Own { card, address });
-    }
-    // SAFETY: `first` came from getifaddrs and nothing of the list is used any more.
-    unsafe { libc::freeifaddrs(first) };
-    all
-}
-
-/// # Safety
-/// `raw` is null or points to a socket address as long as its family says.
-unsafe fn address(raw: *const libc::sockaddr) -> Option<IpAddr> {
-    if raw.is_null() {
-        return None;
-    }
-    // SAFETY: not null, and every socket address begins with its family.
-    let family = i32::from(unsafe { (*raw).sa_family });
-    let address = match family {
-        libc::AF_INET => {
-            // SAFETY: the family says that it is one of IPv4.
-            let raw = unsafe { &*raw.cast::<libc::sockaddr_in>() };
-            IpAddr::V4(Ipv4Addr::from(u32::from_be(raw.sin_addr.s_addr)))
-        }
-        libc::AF_INET6 => {
-            // SAFETY: the family says that it is one of IPv6.
-            let raw = unsafe { &*raw.cast::<libc::sockaddr_in6>() };
-            IpAddr::V6(Ipv6Addr::from(raw.sin6_addr.s6_addr))
-        }
-        _ => return None,
+pub fn own_addresses() -> Vec<CardAddress> {
+    let leads = |one: &CardAddress| {
+        let local = match one.address {
+            IpAddr::V4(v4) => v4.is_link_local(),
+            IpAddr::V6(v6) => v6.is_unicast_link_local(),
+        };
+        !one.address.is_loopback() && !local
     };
-    let local = match address {
-        IpAddr::V4(v4) => v4.is_link_local(),
-        IpAddr::V6(v6) => v6.is_unicast_link_local(),
-    };
-    (!address.is_loopback() && !local).then_some(address)
+    host::card_addresses().into_iter().filter(leads).collect()
 }
 
 #[cfg(test)]

@@ -4,15 +4,16 @@
 //! The configuration comes last, because nothing starts without it: secrets, certificate, sockets,
 //! a copy of the configuration before, then the configuration. A run that was cut off is run again.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::fs::{self, DirBuilder, File, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::compose::{Composed, NewFile};
 use super::site::Site;
 use crate::model::{Time, UtcOffset};
 use crate::verbs::certificate;
+use crate::verbs::whole::{self, Owner, sync_folder_of};
 
 /// Mode of what only root and the service may read.
 const SECRET: u32 = 0o640;
@@ -75,7 +76,7 @@ pub fn put_authority_aside(composed: &Composed, site: &Site, now: Time) -> Resul
     let folder = site.at(&composed.tls);
     let aside = folder.with_extension(stamp(now));
     fs::rename(&folder, &aside).map_err(fault(&folder))?;
-    sync_folder(&folder).map_err(fault(&folder))
+    sync_folder_of(&folder).map_err(fault(&folder))
 }
 
 /// What would be written.
@@ -112,8 +113,9 @@ pub fn write(composed: &Composed, site: &Site, now: Time) -> Result<Written, Wri
         make_folder(&folder).map_err(fault(&folder))?;
         certificate::make(&folder, &composed.names, now)?;
         let key = folder.join("door.key");
-        File::open(&key).and_then(|file| own(&file, group, SECRET)).map_err(fault(&key))?;
-        sync_folder(&key).map_err(fault(&key))?;
+        let owner = Owner { group, ..Owner::default() };
+        File::open(&key).and_then(|file| owner.take(&file, SECRET)).map_err(fault(&key))?;
+        sync_folder_of(&key).map_err(fault(&key))?;
         let made = [("authority.pem", PUBLIC), ("authority.key", 0o600), ("door.pem", PUBLIC)];
         let made = made.into_iter().chain([("door.key", SECRET)]);
         let made = made.map(|(name, mode)| (composed.tls.join(name), mode));
@@ -161,7 +163,8 @@ fn put(file: &NewFile, site: &Site, group: Option<u32>) -> Result<Done, WriteFau
     let folder = at.parent().unwrap_or(Path::new("/"));
     make_folder(folder).map_err(fault(folder))?;
     let group = group.filter(|_| file.secret);
-    write_whole(&at, file.text.as_bytes(), one.mode, group).map_err(fault(&at))?;
+    let owner = Owner { group, ..Owner::default() };
+    whole::put(&at, file.text.as_bytes(), one.mode, owner).map_err(fault(&at))?;
     Ok(Done { same: false, ..one })
 }
 
@@ -181,38 +184,13 @@ fn keep_present(site: &Site, now: Time) -> Result<Option<PathBuf>, WriteFault> {
     });
     let mut free = names.filter(|copy| !site.at(copy).exists());
     let copy = free.next().unwrap_or_else(|| PathBuf::from(&name));
-    write_whole(&site.at(&copy), &text, mode, None).map_err(fault(&copy))?;
+    whole::put(&site.at(&copy), &text, mode, Owner::default()).map_err(fault(&copy))?;
     Ok(Some(copy))
 }
 
 /// The hospital's wall clock, as part of a file's name.
 fn stamp(now: Time) -> String {
     now.wall(UtcOffset::china()).strftime("%Y%m%d-%H%M%S").to_string()
-}
-
-fn write_whole(path: &Path, bytes: &[u8], mode: u32, group: Option<u32>) -> io::Result<()> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let beside = path.with_file_name(format!(".{name}.new"));
-    // Left by a run that was cut off.
-    let _ = fs::remove_file(&beside);
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
-    file.write_all(bytes)?;
-    own(&file, group, mode)?;
-    file.sync_all()?;
-    fs::rename(&beside, path)?;
-    sync_folder(path)
-}
-
-/// The group first: a mode that lets a group read must not do so for another one.
-fn own(file: &File, group: Option<u32>, mode: u32) -> io::Result<()> {
-    if let Some(group) = group {
-        fchown(file, None, Some(group))?;
-    }
-    file.set_permissions(Permissions::from_mode(mode))
-}
-
-fn sync_folder(path: &Path) -> io::Result<()> {
-    File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
 }
 
 /// A folder that everybody may list, whatever the mask of this session is.
@@ -228,7 +206,7 @@ fn make_folder(path: &Path) -> io::Result<()> {
         Ok(()) | Err(_) => {}
     }
     fs::set_permissions(path, Permissions::from_mode(0o755))?;
-    sync_folder(path)
+    sync_folder_of(path)
 }
 
 fn fault(path: &Path) -> impl Fn(io::Error) -> WriteFault + '_ {
