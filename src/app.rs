@@ -20,6 +20,7 @@ use crate::clock;
 use crate::config::{Config, Listen, Zone};
 use crate::console::Board;
 use crate::delivery::Delivery;
+use crate::dicom::{self, AeTitle};
 use crate::doctor::{Daily, Subjects};
 use crate::host::{self, CredentialFault, SocketFault, Sockets};
 use crate::http::{self, Door, ServeError, TlsFault};
@@ -133,10 +134,15 @@ pub struct App {
     pub cloud_tls: Option<SocketAddr>,
     /// Where the console zone listens.
     pub console: Option<SocketAddr>,
+    /// Where the DICOM zone listens, plain.
+    pub dicom: Option<SocketAddr>,
+    /// Where the DICOM zone listens, with TLS.
+    pub dicom_tls: Option<SocketAddr>,
     lasting: Lasting,
     flows: Flows,
     fixed: Fixed,
-    doors: Vec<Listener>,
+    doors: Vec<Listener<Door>>,
+    dicom_doors: Vec<Listener<dicom::Door>>,
     open: TaskTracker,
     /// Let go when everything else is closed.
     _lock: File,
@@ -227,6 +233,8 @@ impl App {
         if !doors.iter().any(|one| one.door.zone == ZONES[0]) {
             return Err(StartError::NoHospitalZone);
         }
+        let (dicom_doors, dicom_listeners) =
+            bind_dicom(&config.dicom_zone, &config.ae_title, &mut sockets).await?;
         if !sockets.is_empty() {
             let names = sockets.names();
             log::warn!(names; "sockets that systemd passed and no zone listens on are closed");
@@ -237,8 +245,13 @@ impl App {
         let [hospital, cloud] = ["hospital", "cloud"].map(|zone| address(zone, false));
         let [hospital_tls, cloud_tls] = ["hospital", "cloud"].map(|zone| address(zone, true));
         let console = address("console", false).or_else(|| address("console", true));
+        let [dicom, dicom_tls] = [false, true]
+            .map(|tls| dicom_doors.iter().find(|one| one.tls == tls).and_then(|one| one.address));
         let open = TaskTracker::new();
         for (one, listener) in doors.iter().zip(listeners) {
+            open.spawn(one.door.clone().serve(listener, lasting.stop.clone()));
+        }
+        for (one, listener) in dicom_doors.iter().zip(dicom_listeners) {
             open.spawn(one.door.clone().serve(listener, lasting.stop.clone()));
         }
         open.close();
@@ -249,10 +262,13 @@ impl App {
             cloud,
             cloud_tls,
             console,
+            dicom,
+            dicom_tls,
             lasting,
             flows,
             fixed,
             doors,
+            dicom_doors,
             open,
             _lock: lock,
         })
@@ -275,6 +291,7 @@ impl App {
         for (zone, router) in zones.iter().zip(wired.routers) {
             services.extend(build::services(zone, &router)?);
         }
+        let dicom_services = build::dicom_services(&config.dicom_zone, &config.ae_title)?;
         // From here on nothing fails. The listeners are the same, so are their places.
         self.lasting.prefetch.replace(policy);
         self.lasting.delivery.replace(outlets);
@@ -282,6 +299,9 @@ impl App {
         self.flows.notices.replace(Arc::clone(&intake), opened_ms);
         self.lasting.doctor.replace(subjects);
         for (listener, (_, service)) in self.doors.iter().zip(services) {
+            listener.door.replace(service);
+        }
+        for (listener, (_, service)) in self.dicom_doors.iter().zip(dicom_services) {
             listener.door.replace(service);
         }
         self.flows.replace(&self.lasting, intake, wired.polled).await;
@@ -310,12 +330,12 @@ impl App {
     }
 }
 
-/// The zones, in the order in which their routers are built.
-const ZONES: [&str; 3] = ["hospital", "cloud", "console"];
+/// The zones that speak HTTP, in the order in which their routers are built, then the other one.
+const ZONES: [&str; 4] = ["hospital", "cloud", "console", "dicom"];
 
 /// A door that listens.
-struct Listener {
-    door: Door,
+struct Listener<D> {
+    door: D,
     tls: bool,
     address: Option<SocketAddr>,
 }
@@ -325,9 +345,9 @@ async fn bind_all(
     zones: &[Zone; 3],
     routers: [Router; 3],
     sockets: &mut Sockets,
-) -> Result<(Vec<Listener>, Vec<TcpListener>), StartError> {
+) -> Result<(Vec<Listener<Door>>, Vec<TcpListener>), StartError> {
     let boot: Arc<str> = format!("{:x}", clock::now().0 & 0xffff_ffff).into();
-    let (mut doors, mut listeners): (Vec<Listener>, Vec<TcpListener>) = Default::default();
+    let (mut doors, mut listeners): (Vec<Listener<Door>>, Vec<TcpListener>) = Default::default();
     for ((name, zone), router) in ZONES.into_iter().zip(zones).zip(routers) {
         for (listen, service) in build::services(zone, &router)? {
             let tls = service.tls.is_some();
@@ -340,6 +360,27 @@ async fn bind_all(
             doors.push(Listener { door, tls, address });
             listeners.push(listener);
         }
+    }
+    Ok((doors, listeners))
+}
+
+/// The same for the zone of archives.
+async fn bind_dicom(
+    zone: &Zone,
+    title: &AeTitle,
+    sockets: &mut Sockets,
+) -> Result<(Vec<Listener<dicom::Door>>, Vec<TcpListener>), StartError> {
+    let (mut doors, mut listeners): (Vec<Listener<dicom::Door>>, _) = (Vec::new(), Vec::new());
+    for (listen, service) in build::dicom_services(zone, title)? {
+        let tls = service.tls.is_some();
+        let door = match doors.last() {
+            Some(before) => before.door.beside(service),
+            None => dicom::Door::new(service),
+        };
+        let listener = bind("dicom", tls, &listen, sockets).await?;
+        let address = listener.local_addr().ok();
+        doors.push(Listener { door, tls, address });
+        listeners.push(listener);
     }
     Ok((doors, listeners))
 }
@@ -372,12 +413,14 @@ async fn bind(
 struct Fixed {
     data: PathBuf,
     cache: PathBuf,
-    listeners: [[Option<Listen>; 2]; 3],
+    listeners: [[Option<Listen>; 2]; 4],
 }
 
 impl Fixed {
     fn of(config: &Config) -> Fixed {
-        let listeners = [&config.hospital_zone, &config.cloud_zone, &config.console_zone]
+        let zones =
+            [&config.hospital_zone, &config.cloud_zone, &config.console_zone, &config.dicom_zone];
+        let listeners = zones
             .map(|zone| [zone.listen.clone(), zone.listen_tls.as_ref().map(|(at, _)| at.clone())]);
         Fixed { data: config.data.clone(), cache: config.cache.clone(), listeners }
     }

@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use ipnet::IpNet;
 
 use crate::catalog::{Mode, Overlay};
+use crate::dicom::AeTitle;
 use crate::http::{Caller, Certificate, Hospital};
 use crate::model::{IdentifierKind, UtcOffset};
 use crate::prefetch::choice::{OwnHospital, Rules};
@@ -29,7 +30,7 @@ use crate::workstation;
 pub use backup::{BackupOptions, Kept};
 pub use deliveries::Deliveries;
 use section::{Mistakes, Section};
-pub use sources::SourceOptions;
+pub use sources::{SourceOptions, TITLE_DEFAULT};
 
 /// Days after its admission that a stay is taken to be over, if nobody tells of a discharge: three
 /// times the mean of a general hospital.
@@ -53,6 +54,10 @@ pub struct Config {
     pub cloud_zone: Zone,
     /// Administrators, health and metrics.
     pub console_zone: Zone,
+    /// Archives that call by DICOM's own protocol.
+    pub dicom_zone: Zone,
+    /// The title by which they call.
+    pub ae_title: AeTitle,
     /// Who may call.
     pub callers: Vec<Caller>,
     /// Where studies are looked for, in the order of preference.
@@ -103,9 +108,9 @@ pub enum Listen {
 /// A zone's listeners.
 #[derive(Debug, Clone, Default)]
 pub struct Zone {
-    /// Plain HTTP.
+    /// Without TLS.
     pub listen: Option<Listen>,
-    /// HTTPS, with its certificate.
+    /// With TLS, and its certificate.
     pub listen_tls: Option<(Listen, Certificate)>,
     /// Addresses that may connect; empty means all.
     pub allow: Vec<IpNet>,
@@ -157,7 +162,8 @@ impl Config {
             root.mistake("hospital", "at least one [[hospital]] with its `code` is needed");
         }
         let offset = take_offset(&mut root);
-        let [hospital_zone, cloud_zone, console_zone] = take_zones(root.section("zone"));
+        let ([hospital_zone, cloud_zone, console_zone, dicom_zone], ae_title) =
+            take_zones(root.section("zone"));
         let callers: Vec<Caller> = root.sections("caller").into_iter().map(take_caller).collect();
         let served = |code: &String| hospitals.iter().any(|hospital| hospital.code == *code);
         if !callers.iter().flat_map(|caller| &caller.hospitals).all(served) {
@@ -167,12 +173,7 @@ impl Config {
         let names = sources.iter().map(|source| source.name().to_owned()).collect();
         let (rules, grace_ms) = take_prefetch(root.section("prefetch"), own, names);
         let (marks, stay_ms) = take_eviction(root.section("eviction"));
-        let mut intake = root.section("intake");
-        let emergency_departments =
-            intake.texts("emergency_departments").unwrap_or_else(|| vec!["急诊".to_owned()]);
-        let sm2 = take_sm2(&mut intake);
-        let overlay = take_overlay(&mut intake);
-        intake.end();
+        let (emergency_departments, sm2, overlay) = take_intake(root.section("intake"));
         let deliveries = deliveries::take(&mut root, insured_only, offset);
         let (shrink_percent_max, dictionary_sources) = dictionaries::take(&mut root, &hospitals);
         let (databases, views) = views::take(&mut root);
@@ -187,6 +188,8 @@ impl Config {
             hospital_zone,
             cloud_zone,
             console_zone,
+            dicom_zone,
+            ae_title,
             callers,
             sources,
             rules,
@@ -249,13 +252,22 @@ fn take_time_server(root: &mut Section<'_>) -> Option<String> {
     is_whole.then_some(text)
 }
 
-fn take_zones(mut zones: Section<'_>) -> [Zone; 3] {
-    let taken = ["hospital", "cloud", "console"].map(|name| take_zone(zones.section(name)));
+fn take_zones(mut zones: Section<'_>) -> ([Zone; 4], AeTitle) {
+    let [hospital, cloud, console] = ["hospital", "cloud", "console"].map(|name| {
+        let mut section = zones.section(name);
+        let zone = take_zone(&mut section);
+        section.end();
+        zone
+    });
+    let mut section = zones.section("dicom");
+    let dicom = take_zone(&mut section);
+    let title = sources::take_title(&mut section, "ae_title", Some(TITLE_DEFAULT));
+    section.end();
     zones.end();
-    taken
+    ([hospital, cloud, console, dicom], title)
 }
 
-fn take_zone(mut section: Section<'_>) -> Zone {
+fn take_zone(section: &mut Section<'_>) -> Zone {
     let listen_tls = section.listen("listen_tls");
     let (chain, key) = (section.path("certificate"), section.path("certificate_key"));
     let listen_tls = match (listen_tls, chain, key) {
@@ -267,9 +279,7 @@ fn take_zone(mut section: Section<'_>) -> Zone {
             None
         }
     };
-    let zone = Zone { listen: section.listen("listen"), listen_tls, allow: section.nets("allow") };
-    section.end();
-    zone
+    Zone { listen: section.listen("listen"), listen_tls, allow: section.nets("allow") }
 }
 
 fn take_caller(mut section: Section<'_>) -> Caller {
@@ -344,6 +354,14 @@ fn take_eviction(mut section: Section<'_>) -> (Marks, i64) {
     let stay_days = section.number("stay_days", 1, 3_650).unwrap_or(STAY_DAYS_DEFAULT);
     section.end();
     (marks, stay_days * 86_400_000)
+}
+
+fn take_intake(mut section: Section<'_>) -> (Vec<String>, Option<Sm2Key>, Overlay) {
+    let departments = section.texts("emergency_departments");
+    let departments = departments.unwrap_or_else(|| vec!["急诊".to_owned()]);
+    let taken = (departments, take_sm2(&mut section), take_overlay(&mut section));
+    section.end();
+    taken
 }
 
 fn take_workstation(mut section: Section<'_>) -> workstation::Options {

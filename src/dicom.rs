@@ -1,5 +1,5 @@
-//! DICOM's own protocol, as the one who calls: associations (PS3.8) and the services C-ECHO,
-//! C-FIND, C-GET and C-STORE on them (PS3.7, PS3.4).
+//! DICOM's own protocol: associations (PS3.8) and the services C-ECHO, C-FIND, C-GET and C-STORE
+//! on them (PS3.7, PS3.4), as the one who calls; as the one who is called, C-ECHO.
 //!
 //! What for: it is how most archives of hospitals speak, and the only way to those that have no
 //! DICOMweb. What always holds: every wait has a timer and every length a bound before it is
@@ -15,11 +15,12 @@
 //! compiled in, calls every failed answer a TLS failure; reading objects into memory, which changes
 //! bytes and takes a third of the speed; C-MOVE, which needs a port of ours at the peer.
 //!
-//! Start reading at [`Association`], then at [`services`].
+//! Start reading at [`Association`], then at [`services`]; for who calls us, at [`Door`].
 
 mod association;
 mod classes;
 mod command;
+mod door;
 mod file;
 pub mod limits;
 mod query;
@@ -28,6 +29,7 @@ mod status;
 
 pub use association::{AeTitle, Association, Node, NodeWaits, Proposal};
 pub use classes::{COMMON_CLASSES, packed, proposals};
+pub use door::{Door, Service};
 pub use file::{StoredFile, file_head};
 pub use query::{Level, Query};
 

@@ -21,6 +21,7 @@ pub const ALL: &[(&str, Kind, &str)] = &[
     ("interface_milliseconds", Kind::Histogram, "milliseconds from head to answer"),
     ("sm2_texts_total", Kind::Counter, "identity numbers that came under SM2, by outcome"),
     ("connections_refused_total", Kind::Counter, "connections from outside the allow-list"),
+    ("associations_total", Kind::Counter, "DICOM connections of peers, by how they ended"),
     ("requests_overload_total", Kind::Counter, "requests answered 503 for lack of room"),
     ("process_start_time_seconds", Kind::Gauge, "when the process began, seconds since 1970"),
     ("ledger_commit_jobs", Kind::Histogram, "jobs that shared one commit"),

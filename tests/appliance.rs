@@ -77,6 +77,8 @@ mod simulate;
 mod stow;
 #[path = "appliance/upgrading.rs"]
 mod upgrading;
+#[path = "appliance/verification.rs"]
+mod verification;
 #[path = "appliance/views.rs"]
 mod views;
 #[path = "appliance/workstation.rs"]

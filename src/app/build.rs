@@ -6,6 +6,7 @@ use axum::Router;
 use forepost_cache::Cache;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use super::{Lasting, StartError, sm2_folder};
@@ -13,6 +14,7 @@ use crate::clock;
 use crate::config::{Config, Deliveries, Listen, SourceOptions, Zone};
 use crate::console::{self, Board, Console};
 use crate::delivery::{Delivery, Destination, Outlets};
+use crate::dicom::{self, AeTitle};
 use crate::dicomweb;
 use crate::dictionary::{self, Dictionary};
 use crate::doctor::{Daily, Subjects};
@@ -264,16 +266,25 @@ pub(super) fn wire(
 
 /// What each listener of a zone does, the plain one first.
 pub(super) fn services(zone: &Zone, router: &Router) -> Result<Vec<(Listen, Service)>, StartError> {
-    let plain = Service { tls: None, allow: zone.allow.clone(), router: router.clone() };
-    let mut services = Vec::new();
+    let service = |tls| Service { tls, allow: zone.allow.clone(), router: router.clone() };
+    Ok(listeners(zone)?.into_iter().map(|(at, tls)| (at, service(tls))).collect())
+}
+
+/// The same of the zone of archives.
+pub(super) fn dicom_services(
+    zone: &Zone,
+    title: &AeTitle,
+) -> Result<Vec<(Listen, dicom::Service)>, StartError> {
+    let service = |tls| dicom::Service { tls, allow: zone.allow.clone(), title: title.clone() };
+    Ok(listeners(zone)?.into_iter().map(|(at, tls)| (at, service(tls))).collect())
+}
+
+fn listeners(zone: &Zone) -> Result<Vec<(Listen, Option<TlsAcceptor>)>, StartError> {
+    let mut listeners: Vec<_> = zone.listen.iter().map(|at| (at.clone(), None)).collect();
     if let Some((at, certificate)) = &zone.listen_tls {
-        let tls = Some(http::acceptor(certificate)?);
-        services.push((at.clone(), Service { tls, ..plain.clone() }));
+        listeners.push((at.clone(), Some(http::acceptor(certificate)?)));
     }
-    if let Some(at) = &zone.listen {
-        services.insert(0, (at.clone(), plain));
-    }
-    Ok(services)
+    Ok(listeners)
 }
 
 /// What the hospital calls.

@@ -41,7 +41,7 @@ impl SourceOptions {
 const PARALLEL_DEFAULT: i64 = 4;
 
 /// Our title, unless a section says otherwise.
-const CALLING_DEFAULT: &str = "FOREPOST";
+pub const TITLE_DEFAULT: &str = "FOREPOST";
 
 /// Keys that only a DICOMweb source has.
 const DICOMWEB_KEYS: [&str; 4] = ["url", "index", "header", "host"];
@@ -84,7 +84,7 @@ fn take_dimse(mut section: Section<'_>) -> DimseOptions {
         name: take_name(&mut section),
         address: take_address(&mut section),
         called: take_title(&mut section, "called_ae", None),
-        calling: take_title(&mut section, "calling_ae", Some(CALLING_DEFAULT)),
+        calling: take_title(&mut section, "calling_ae", Some(TITLE_DEFAULT)),
         patient_keys: take_patient_keys(&mut section),
         tls: take_tls(&mut section),
         waits: take_waits(&mut section),
@@ -121,7 +121,8 @@ fn take_address(section: &mut Section<'_>) -> String {
     text
 }
 
-fn take_title(section: &mut Section<'_>, key: &str, default: Option<&str>) -> AeTitle {
+/// An AE title; without a default it is needed.
+pub(super) fn take_title(section: &mut Section<'_>, key: &str, default: Option<&str>) -> AeTitle {
     let text = section.text(key).or_else(|| default.map(str::to_owned));
     let text = text.unwrap_or_else(|| section.missing(key));
     match AeTitle::try_from(text.as_str()) {
@@ -130,7 +131,7 @@ fn take_title(section: &mut Section<'_>, key: &str, default: Option<&str>) -> Ae
             if !text.is_empty() {
                 section.mistake(key, &error.to_string());
             }
-            AeTitle::try_from(CALLING_DEFAULT).expect("the default is a title")
+            AeTitle::try_from(TITLE_DEFAULT).expect("the default is a title")
         }
     }
 }

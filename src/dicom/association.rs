@@ -27,7 +27,7 @@ use super::{IMPLEMENTATION_CLASS, IMPLEMENTATION_VERSION, status};
 use crate::fault::Fault;
 
 /// PS3.7 A.2.1: the only application context there is.
-const APPLICATION_CONTEXT: &str = "1.2.840.10008.3.1.1.1";
+pub(super) const APPLICATION_CONTEXT: &str = "1.2.840.10008.3.1.1.1";
 
 /// An application entity's title: 1 to 16 characters of ASCII, neither control characters nor a
 /// backslash, no blanks at the ends (PS3.5 6.2, AE).
@@ -123,7 +123,7 @@ pub struct Context {
 }
 
 /// A socket, plain or in TLS.
-trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 
 /// An established association. Dropped, its socket closes, which the peer takes for an abort
@@ -150,18 +150,9 @@ impl Association {
         let stream = timeout(node.waits.connect, connect(node)).await.map_err(|_| {
             Fault::peer("connect", format!("{} did not answer in time", node.address))
         })??;
-        let mut association = Association {
-            stream,
-            read: BytesMut::with_capacity(2 * PDU_BYTES_MAX as usize),
-            fragments: VecDeque::new(),
-            proposed: proposals.to_vec(),
-            contexts: Vec::new(),
-            fragment_bytes: 0,
-            idle: node.waits.associate,
-            messages: 0,
-            waited: Duration::ZERO,
-            waited_for: 0,
-        };
+        let mut association = Association::over(stream, node.waits.associate);
+        association.proposed = proposals.to_vec();
+        association.read.reserve(2 * PDU_BYTES_MAX as usize);
         association.send(&request(node, proposals)).await?;
         match association.pdu().await? {
             Pdu::AssociationAC(accepted) => association.accept(accepted, proposals)?,
@@ -177,8 +168,30 @@ impl Association {
         Ok(association)
     }
 
-    fn accept(&mut self, accepted: AssociationAC, proposals: &[Proposal]) -> Result<(), Fault> {
-        let length = accepted.user_variables.iter().find_map(|item| match item {
+    /// A connection on which nothing is agreed yet.
+    pub(super) fn over(stream: Box<dyn Stream>, wait: Duration) -> Association {
+        Association {
+            stream,
+            read: BytesMut::new(),
+            fragments: VecDeque::new(),
+            proposed: Vec::new(),
+            contexts: Vec::new(),
+            fragment_bytes: 0,
+            idle: wait,
+            messages: 0,
+            waited: Duration::ZERO,
+            waited_for: 0,
+        }
+    }
+
+    /// From now on by what was agreed with a peer that asked us.
+    pub(super) fn agreed(&mut self, contexts: Vec<Context>, idle: Duration) {
+        (self.contexts, self.idle) = (contexts, idle);
+    }
+
+    /// Sends PDUs as long as the peer takes them.
+    pub(super) fn fit(&mut self, peer: &[UserVariableItem]) -> Result<(), Fault> {
+        let length = peer.iter().find_map(|item| match item {
             UserVariableItem::MaxLength(length) => Some(*length),
             _ => None,
         });
@@ -189,6 +202,11 @@ impl Association {
         }
         // Even, as fragments must be.
         self.fragment_bytes = (length.min(PDU_BYTES_SENT_MAX) - PDV_HEADER_SIZE) as usize & !1;
+        Ok(())
+    }
+
+    fn accept(&mut self, accepted: AssociationAC, proposals: &[Proposal]) -> Result<(), Fault> {
+        self.fit(&accepted.user_variables)?;
         for result in accepted.presentation_contexts {
             let proposal = proposals.get(usize::from(result.id / 2));
             let syntax = result.transfer_syntax.trim_matches(['\0', ' ']);
@@ -367,8 +385,23 @@ impl Association {
         }
     }
 
+    /// The peer's next request; `None`: it has said goodbye, and so have we.
+    pub(super) async fn request(&mut self) -> Result<Option<(u8, Command)>, Fault> {
+        if self.fragments.is_empty() {
+            match self.pdu().await? {
+                Pdu::ReleaseRQ => {
+                    self.send(&Pdu::ReleaseRP).await?;
+                    return Ok(None);
+                }
+                Pdu::PData { data } if !data.is_empty() => self.fragments.extend(data),
+                other => return Err(unexpected(&other)),
+            }
+        }
+        self.command().await.map(Some)
+    }
+
     /// The next PDU, whole, within the wait.
-    async fn pdu(&mut self) -> Result<Pdu, Fault> {
+    pub(super) async fn pdu(&mut self) -> Result<Pdu, Fault> {
         let start = Instant::now();
         let read = timeout(self.idle, self.read_pdu()).await;
         self.waited += start.elapsed();
@@ -408,7 +441,7 @@ impl Association {
         parse(self.read.split_to(whole).freeze()).map(Some)
     }
 
-    async fn send(&mut self, pdu: &Pdu) -> Result<(), Fault> {
+    pub(super) async fn send(&mut self, pdu: &Pdu) -> Result<(), Fault> {
         let mut bytes = Vec::new();
         write_pdu(&mut bytes, pdu).map_err(|error| Fault::ours("pdu", error.to_string()))?;
         let sent = timeout(self.idle, async {
@@ -435,6 +468,15 @@ impl Association {
     pub async fn abort(mut self) {
         self.idle = RELEASE_WAIT;
         let _ = self.send(&Pdu::AbortRQ { source: AbortRQSource::ServiceUser }).await;
+    }
+
+    /// Waits a moment for the peer to hang up after the last word (PS3.8 9.2, ARTIM): a socket that
+    /// is closed over bytes unread takes that word back.
+    pub(super) async fn linger(mut self) {
+        let _ = self.stream.shutdown().await;
+        let mut left = [0; 1 << 10];
+        let rest = async { while matches!(self.stream.read(&mut left).await, Ok(1..)) {} };
+        let _ = timeout(RELEASE_WAIT, rest).await;
     }
 }
 
@@ -492,11 +534,7 @@ fn request(node: &Node, proposals: &[Proposal]) -> Pdu {
         abstract_syntax: one.class.clone(),
         transfer_syntaxes: one.syntaxes.clone(),
     });
-    let mut user_variables = vec![
-        UserVariableItem::MaxLength(PDU_BYTES_MAX),
-        UserVariableItem::ImplementationClassUID(IMPLEMENTATION_CLASS.to_owned()),
-        UserVariableItem::ImplementationVersionName(IMPLEMENTATION_VERSION.to_owned()),
-    ];
+    let mut user_variables = own_variables();
     let mut roles: Vec<&str> = Vec::new();
     for one in proposals.iter().filter(|one| one.received) {
         if !roles.contains(&one.class.as_str()) {
@@ -516,8 +554,17 @@ fn request(node: &Node, proposals: &[Proposal]) -> Pdu {
     })
 }
 
+/// Our size and name, on either side (PS3.8 D.1, PS3.7 D.3.3.2).
+pub(super) fn own_variables() -> Vec<UserVariableItem> {
+    vec![
+        UserVariableItem::MaxLength(PDU_BYTES_MAX),
+        UserVariableItem::ImplementationClassUID(IMPLEMENTATION_CLASS.to_owned()),
+        UserVariableItem::ImplementationVersionName(IMPLEMENTATION_VERSION.to_owned()),
+    ]
+}
+
 /// Names the PDU, never its content.
-fn unexpected(pdu: &Pdu) -> Fault {
+pub(super) fn unexpected(pdu: &Pdu) -> Fault {
     let name = match pdu {
         Pdu::AbortRQ { source } => return status::aborted(source),
         Pdu::ReleaseRQ => return Fault::peer("connection lost", "the peer wants to end"),

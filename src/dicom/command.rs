@@ -15,6 +15,7 @@ pub const C_FIND_RQ: u16 = 0x0020;
 pub const C_FIND_RSP: u16 = 0x8020;
 pub const C_ECHO_RQ: u16 = 0x0030;
 pub const C_ECHO_RSP: u16 = 0x8030;
+pub const C_CANCEL_RQ: u16 = 0x0fff;
 
 const GROUP_LENGTH: u16 = 0x0000;
 const AFFECTED_CLASS: u16 = 0x0002;
@@ -149,7 +150,20 @@ impl Command {
         bytes
     }
 
-    fn is_answer(&self) -> bool {
+    /// The answer to a request, without a data set.
+    pub fn answering(request: &Command, status: u16) -> Command {
+        Command {
+            field: request.field | 0x8000,
+            responded_to: request.message,
+            class: request.class.clone(),
+            instance: request.instance.clone(),
+            status,
+            ..Command::default()
+        }
+    }
+
+    /// Whether it answers a request.
+    pub fn is_answer(&self) -> bool {
         self.field & 0x8000 != 0
     }
 }

@@ -47,6 +47,27 @@ pub const RELEASE_WAIT: Duration = Duration::from_secs(2);
 /// Below it a CT slice takes nine minutes, and its place is wanted by others.
 pub const RATE_FLOOR_BYTES: u64 = 1 << 10;
 
+/// Associations of peers that are open at once. A hospital has some ten archives, and each of them
+/// verifies by one.
+pub const ASSOCIATIONS_MAX: usize = 64;
+
+/// Peers that are being told at once that there is no place. Beyond them a connection is closed.
+pub const REFUSALS_MAX: usize = 64;
+
+/// For a peer's request for an association after it connected, and before that for its TLS
+/// handshake (PS3.8 9.2, ARTIM).
+pub const ASSOCIATE_WAIT: Duration = Duration::from_secs(10);
+
+/// For a peer's next request. Monitoring that holds its association open asks every minute at most
+/// where it is made for that; who only verifies is done in one.
+pub const REQUEST_WAIT: Duration = Duration::from_secs(90);
+
+/// For what an archive came for, when we stop: a C-ECHO takes some milliseconds.
+pub const DRAIN_WAIT: Duration = Duration::from_secs(2);
+
+/// After a connection could not be taken.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
 const _: () = assert!(PDU_BYTES_MIN < PDU_BYTES_SENT_MAX && PDU_BYTES_SENT_MAX <= PDU_BYTES_MAX);
 const _: () = assert!(UIDS_MAX * 65 < PDU_BYTES_SENT_MAX as usize, "a request fits one PDU");
 const _: () = assert!(MATCH_BYTES_MAX <= MATCHES_BYTES_MAX);

@@ -268,14 +268,7 @@ impl Retrieval<'_> {
     }
 
     async fn confirm(&mut self, store: &Store, status: u16) -> Result<(), Fault> {
-        let command = Command {
-            field: C_STORE_RSP,
-            responded_to: store.request.message,
-            class: store.request.class.clone(),
-            instance: store.request.instance.clone(),
-            status,
-            ..Command::default()
-        };
+        let command = Command::answering(&store.request, status);
         self.association.ask(store.id, &command, &[]).await
     }
 }

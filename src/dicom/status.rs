@@ -14,6 +14,9 @@ pub const SUCCESS: u16 = 0x0000;
 /// Status of a C-STORE whose UIDs are none (PS3.7 C.5.13).
 pub const INVALID_INSTANCE: u16 = 0x0117;
 
+/// Status of a command that no service here has (PS3.7 C.5.23).
+pub const UNRECOGNIZED_OPERATION: u16 = 0x0211;
+
 /// Whether more answers follow (PS3.4 C.4.1.1.4; FF01: some keys were not supported).
 pub fn is_pending(status: u16) -> bool {
     matches!(status, 0xff00 | 0xff01)

@@ -129,6 +129,8 @@ fn write_ready(path: &Path, app: &App) -> std::io::Result<()> {
         "cloud": shown(app.cloud),
         "cloud_tls": shown(app.cloud_tls),
         "console": shown(app.console),
+        "dicom": shown(app.dicom),
+        "dicom_tls": shown(app.dicom_tls),
     });
     let beside = path.with_extension("new");
     std::fs::write(&beside, text.to_string())?;

@@ -254,6 +254,8 @@ fn a_person_who_mistypes_and_corrects_is_set_up_in_english_over_a_line_that_send
             ("faces the clouds", "198.51.100.10<Enter>"),
             ("Names for the certificate", "front.local, 192.0.2.10<Enter>"),
             ("time server", "-<Enter>"),
+            ("Our AE title", "GATE\\1<Enter>"),
+            ("without a backslash", "GATE 1<Enter>"),
             ("the HIS pushes", "192.0.2.20 192.0.2.21<Enter>"),
             ("show a token", "maybe<Enter>"),
             ("y or n", "y<Enter>"),
@@ -302,8 +304,10 @@ fn a_person_who_mistypes_and_corrects_is_set_up_in_english_over_a_line_that_send
             ("faces the clouds", "<Enter>"),
             ("Names for the certificate", "<Enter>"),
             ("time server", "ntp.local<Enter>"),
+            ("[GATE 1]", "<Enter>"),
             ("y writes", "y<Enter>"),
             ("To hand over", ""),
+            ("AE title GATE 1, address 192.0.2.10, port 104", ""),
         ],
     );
     assert_eq!(screen.code(), 0, "{}", screen.text());
@@ -316,6 +320,7 @@ fn a_person_who_mistypes_and_corrects_is_set_up_in_english_over_a_line_that_send
         "time_server = \"ntp.local\"",
         "listen = \"systemd:hospital\"",
         "listen_tls = \"systemd:cloud-tls\"",
+        "listen = \"systemd:dicom\"\nae_title = \"GATE 1\"",
         "addresses = [\"192.0.2.20\", \"192.0.2.21\"]",
         "sha256 = true",
         "viewer = \"https://v.local/open?s={study}\"",
@@ -349,6 +354,7 @@ fn check_files(root: &Root) {
         ("hospital-tls", "192.0.2.10:443"),
         ("cloud-tls", "198.51.100.10:8443"),
         ("console", "127.0.0.1:9180"),
+        ("dicom", "192.0.2.10:104"),
     ] {
         let path = format!("/etc/systemd/system/forepost-{unit}.socket.d/address.conf");
         let text = fs::read_to_string(root.at(&path)).unwrap();
@@ -378,6 +384,7 @@ fn run_again(root: &Root, config: &str) {
             ("[198.51.100.10]", "<Enter>"),
             ("[front.local, 192.0.2.10]", "<Enter>"),
             ("[ntp.local]", "<Enter>"),
+            ("[GATE 1]", "<Enter>"),
             ("[192.0.2.20, 192.0.2.21]", "<Enter>"),
             ("[y]", "<Enter>"),
             ("getExamDict", "<Enter>"),
@@ -416,6 +423,7 @@ fn a_person_is_set_up_in_chinese_on_80_columns() {
             ("[192.0.2.10]", "<Enter>"),
             ("证书中的名称", "front.local<Enter>"),
             ("时间服务器", "<Enter>"),
+            ("本机的 AE 标题", "<Enter>"),
             ("HIS 推送时的来源地址", "192.0.2.20<Enter>"),
             ("出示令牌", "否<Enter>"),
             ("getExamDict", "<Enter>"),
@@ -513,6 +521,7 @@ fn whoever_leaves_before_the_end_leaves_nothing_behind() {
         ("faces the clouds", "<Enter>"),
         ("Names for", "<Enter>"),
         ("time server", "<Enter>"),
+        ("AE title", "<Enter>"),
         ("HIS pushes", "192.0.2.20<Enter>"),
         ("token", "<Enter>"),
         ("getExamDict", "<Enter>"),

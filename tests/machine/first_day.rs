@@ -33,6 +33,7 @@ fn a_server_is_installed_set_up_restarted_reloaded_and_killed() {
     service.check_machine();
     check_exposure(&service);
     told("nothing failed");
+    service.check_verification();
     let registration = patient.registration(26, 0);
     service.accept(&registration);
     service.await_plan_ready(&registration);
@@ -58,6 +59,7 @@ fn restart_under_load(service: &Service) {
         for _ in 0..RESTARTS {
             load.await_more(BETWEEN);
             service.machine.sh("systemctl restart forepost");
+            service.check_verification();
         }
         load.await_more(BETWEEN);
     });

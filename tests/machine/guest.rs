@@ -27,6 +27,8 @@ use crate::support::wait_for;
 
 /// The port at which the HIS and the viewers come in.
 pub const DOOR: u16 = 80;
+/// The port at which archives verify.
+pub const ARCHIVES: u16 = 104;
 /// What this machine is called in the guest.
 pub const OUTSIDE: &str = "10.0.2.2";
 /// The guest's own address, which root.sh gives it.
@@ -55,13 +57,14 @@ pub struct Hardware {
     pub network: bool,
     /// What its clock shows at the start, as `2026-11-29T12:00:00` in UTC; the truth if `None`.
     pub clock: Option<&'static str>,
-    /// Files that lie in `brought`, where the shell begins, like those on a stick that somebody plugged in.
+    /// Files that lie in `brought`, where the shell begins, like those on a stick that somebody
+    /// plugged in.
     pub brought: Vec<PathBuf>,
 }
 
 impl Default for Hardware {
     fn default() -> Hardware {
-        Hardware { doors: vec![DOOR], network: true, clock: None, brought: Vec::new() }
+        Hardware { doors: vec![DOOR, ARCHIVES], network: true, clock: None, brought: Vec::new() }
     }
 }
 

@@ -2,13 +2,14 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::thread::ScopedJoinHandle;
 
 use serde_json::{Value, json};
 
-use crate::guest::{DOOR, GUEST_PATIENCE, Hardware, INSIDE, Machine, OUTSIDE};
+use crate::guest::{ARCHIVES, DOOR, GUEST_PATIENCE, Hardware, INSIDE, Machine, OUTSIDE};
 use crate::packages::Packages;
 use crate::support::cloud::Cloud;
 use crate::support::forepost::REGISTER;
@@ -88,7 +89,7 @@ impl Service {
         let answers = format!(
             "[setup]\nlanguage = \"zh\"\n\
              [[hospital]]\ncode = \"123456\"\nnames = [\"本市第一人民医院\"]\n\
-             [machine]\nhospital_address = \"{INSIDE}\"\n\
+             [machine]\nhospital_address = \"{INSIDE}\"\nae_title = \"FOREPOST\"\n\
              [his]\naddresses = [\"{OUTSIDE}\"]\n\
              [[caller]]\nname = \"viewer\"\nkind = \"viewer\"\ntoken = true\n\
              [[source]]\nname = \"region\"\nurl = \"{region}\"\n"
@@ -194,6 +195,15 @@ impl Service {
             let found = reply.body.windows(object.bytes.len()).any(|part| part == object.bytes);
             assert!(found, "{target} comes through unchanged");
         }
+    }
+
+    /// An archive, DCMTK's, verifies its way here.
+    pub fn check_verification(&self) {
+        let address = self.machine.door(ARCHIVES);
+        let (host, port) = address.rsplit_once(':').unwrap();
+        let echoed = Command::new("echoscu").args(["--call", "FOREPOST", host, port]).output();
+        let echoed = echoed.expect("echoscu starts; .ci/setup installs dcmtk");
+        assert!(echoed.status.success(), "{}", String::from_utf8_lossy(&echoed.stderr));
     }
 
     /// A HIS whose [`SENDERS`] open a connection for each registration, as fast as it is answered,

@@ -205,6 +205,16 @@ impl Forepost {
         self.ready["console"].as_str().expect("the console zone listens").to_owned()
     }
 
+    /// `127.0.0.1:port` of the DICOM zone.
+    pub fn dicom(&self) -> String {
+        self.ready["dicom"].as_str().expect("the DICOM zone listens").to_owned()
+    }
+
+    /// The same with TLS.
+    pub fn dicom_tls(&self) -> String {
+        self.ready["dicom_tls"].as_str().expect("the DICOM zone speaks TLS").to_owned()
+    }
+
     pub fn data(&self) -> PathBuf {
         self.setup.data(self.folder.path())
     }

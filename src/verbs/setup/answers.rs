@@ -134,6 +134,7 @@ impl Answers {
             at("hospital_address", "hospital_tls_port"),
             at("cloud_address", "cloud_port"),
             at("cloud_address", "cloud_tls_port"),
+            at("hospital_address", "dicom_port"),
         ];
         let taken = |at: usize| {
             let (address, port, _) = &all[at];

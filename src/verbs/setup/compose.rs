@@ -33,6 +33,9 @@ const HEAD: &str = "\
 
 ";
 
+/// What stands above the zone of archives.
+const ABOUT_DICOM: Text = text("PACS 以 C-ECHO 验证连接", "Archives that verify by C-ECHO");
+
 /// Column of the visit's date in the document's view of registrations, and days that are read.
 const REGISTER_DATE: (&str, i64) = ("registDateTime", 7);
 
@@ -159,6 +162,7 @@ impl Work<'_> {
         let schemes: Vec<String> = self.cloud_schemes();
         let has = |scheme: &str| schemes.iter().any(|one| one == scheme);
         let local = "127.0.0.1".to_owned();
+        let title = line(&machine, "ae_title");
         let wanted = [
             (SocketUnit::Hospital, "hospital", "listen", &at, "hospital_port", true),
             (SocketUnit::HospitalTls, "hospital", "listen_tls", &at, "hospital_tls_port", true),
@@ -172,6 +176,7 @@ impl Work<'_> {
                 has("https"),
             ),
             (SocketUnit::Console, "console", "listen", &local, "console_port", true),
+            (SocketUnit::Dicom, "dicom", "listen", &at, "dicom_port", title.is_some()),
         ];
         let rewrite = self.changed("machine") || self.changed("caller");
         for (unit, zone, key, address, port, is_wanted) in wanted {
@@ -183,6 +188,10 @@ impl Work<'_> {
             if rewrite {
                 self.listener(zone, key, place);
             }
+        }
+        if rewrite && document::has_zone(&self.document, "dicom") {
+            let Some(zones) = self.edited("zone", document::zones) else { return };
+            put_text(table(zones, "dicom", ABOUT_DICOM), "ae_title", title);
         }
         // Who brought a certificate of his own needs none of ours.
         let own = self.done.tls.join("door.pem");
@@ -212,6 +221,7 @@ impl Work<'_> {
         let about = match zone {
             "hospital" => text("院内：HIS、PACS、工作站", "The hospital: HIS, PACS, workstations"),
             "cloud" => text("云平台来取字典", "Clouds that call in, for dictionaries"),
+            "dicom" => ABOUT_DICOM,
             _ => text("管理与监控，仅本机", "Administrators and monitoring, this machine alone"),
         };
         let tls = self.site.folder.join("tls");

@@ -164,6 +164,10 @@ impl Ending {
             self.whole(format!("\n{}\n{}", cloud.zh, cloud.en));
         }
         self.json["clouds"] = clouds.into();
+        if let Some(archive) = archive_line(answers) {
+            self.json["archives"] = json!({"zh": archive.zh, "en": archive.en});
+            self.whole(format!("\n{}\n{}", archive.zh, archive.en));
+        }
         let tokens = composed.tokens.iter().map(|one| (one.caller.clone(), json!(one.text)));
         self.json["tokens"] = Value::Object(tokens.collect());
         self.json["started"] = json!(self.started);
@@ -301,6 +305,16 @@ fn his_line(answers: &Answers, composed: &Composed, places: &Places, site: &Site
             settle.en, token.en
         ),
     }
+}
+
+fn archive_line(answers: &Answers) -> Option<HandOver> {
+    let machine = answers.one("machine");
+    let (title, address) = (line(&machine, "ae_title")?, line(&machine, "hospital_address")?);
+    let port = number(&machine, "dicom_port")?;
+    Some(HandOver {
+        zh: format!("PACS：以 C-ECHO 验证连接：AE 标题 {title}，地址 {address}，端口 {port}"),
+        en: format!("PACS: verify by C-ECHO: AE title {title}, address {address}, port {port}"),
+    })
 }
 
 fn cloud_lines(

@@ -169,6 +169,7 @@ async fn machine(config: &Config, answers: &Answers) -> Vec<Finding> {
         ("hospital", "hospital_address", "hospital_tls_port", true),
         ("cloud", "cloud_address", "cloud_port", has("http")),
         ("cloud", "cloud_address", "cloud_tls_port", has("https")),
+        ("dicom", "hospital_address", "dicom_port", answer(&machine, "ae_title").is_some()),
     ] {
         let parts = answer(&machine, address).zip(number(&machine, port));
         let Some((address, port)) = parts.filter(|_| is_wanted) else { continue };
@@ -178,7 +179,11 @@ async fn machine(config: &Config, answers: &Answers) -> Vec<Finding> {
              [zone.{name}]\nlisten = \"{address}:{port}\"\n"
         );
         let Ok(small) = Config::parse(&text, name) else { continue };
-        let zone = if name == "hospital" { &small.hospital_zone } else { &small.cloud_zone };
+        let zone = match name {
+            "hospital" => &small.hospital_zone,
+            "cloud" => &small.cloud_zone,
+            _ => &small.dicom_zone,
+        };
         all.extend(doctor::zone(name, zone, now).await);
     }
     all

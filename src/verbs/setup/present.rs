@@ -10,6 +10,7 @@ use toml::{Table, Value};
 
 use super::answers::{Answers, RESERVED, file_key, flag, line, texts};
 use super::site::{Site, SocketUnit};
+use crate::config::TITLE_DEFAULT;
 
 /// The answers in a configuration; empty for an empty one.
 pub fn answers(config: &Table, site: &Site) -> Answers {
@@ -78,8 +79,8 @@ fn put_text(table: &mut Table, key: &str, text: Option<String>) {
 
 fn machine(config: &Table, site: &Site) -> Table {
     let mut machine = copied(config, &["time_server", "data"]);
-    let (hospital, cloud, console) =
-        (zone(config, "hospital"), zone(config, "cloud"), zone(config, "console"));
+    let [hospital, cloud, console, dicom] =
+        ["hospital", "cloud", "console", "dicom"].map(|name| zone(config, name));
     let mut sockets = None;
     let mut at = |zone: &Table, key: &str| -> Option<SocketAddr> {
         let listen = line(zone, key)?;
@@ -96,14 +97,19 @@ fn machine(config: &Table, site: &Site) -> Table {
         ("cloud", "cloud_port", at(&cloud, "listen")),
         ("cloud", "cloud_tls_port", at(&cloud, "listen_tls")),
         ("console", "console_port", at(&console, "listen")),
+        ("dicom", "dicom_port", at(&dicom, "listen")),
     ];
     for (zone, key, address) in places {
         let Some(address) = address else { continue };
         machine.insert(key.to_owned(), Value::Integer(i64::from(address.port())));
-        if zone != "console" {
+        if matches!(zone, "hospital" | "cloud") {
             let address: IpAddr = address.ip();
             put_text(&mut machine, &format!("{zone}_address"), Some(address.to_string()));
         }
+    }
+    if dicom.contains_key("listen") {
+        let title = line(&dicom, "ae_title").unwrap_or_else(|| TITLE_DEFAULT.to_owned());
+        put_text(&mut machine, "ae_title", Some(title));
     }
     if let Some(sockets) = sockets {
         machine.insert("sockets".into(), Value::Boolean(sockets));

@@ -297,7 +297,7 @@ static HOSPITAL: [Question; 2] = [
     ),
 ];
 
-static MACHINE: [Question; 11] = [
+static MACHINE: [Question; 13] = [
     asked(
         "hospital_address",
         Ip,
@@ -334,6 +334,17 @@ static MACHINE: [Question; 11] = [
         text("时间服务器（主机名或地址）", "The time server (host or address)"),
     ),
     asked(
+        "ae_title",
+        Title,
+        Nothing,
+        "FOREPOST",
+        text(
+            "本机的 AE 标题，PACS 用它以 C-ECHO 验证与本机的连接（不用则回车）",
+            "Our AE title, by which archives verify their way to this machine by C-ECHO (Enter: \
+             they need not)",
+        ),
+    ),
+    asked(
         "data",
         Path,
         Is("/var/lib/forepost"),
@@ -368,6 +379,7 @@ static MACHINE: [Question; 11] = [
         text("管理端口，仅 127.0.0.1", "The administrators' port, on 127.0.0.1 only"),
     )
     .unspoken(),
+    asked("dicom_port", Port, Is("104"), "104", text("DICOM 端口", "DICOM, hospital")).unspoken(),
 ];
 
 static HIS: [Question; 6] = [

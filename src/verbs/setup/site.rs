@@ -35,16 +35,19 @@ pub enum SocketUnit {
     CloudTls,
     /// For administrators.
     Console,
+    /// For archives that call by DICOM.
+    Dicom,
 }
 
 impl SocketUnit {
     /// All of them.
-    pub const ALL: [SocketUnit; 5] = [
+    pub const ALL: [SocketUnit; 6] = [
         SocketUnit::Hospital,
         SocketUnit::HospitalTls,
         SocketUnit::Cloud,
         SocketUnit::CloudTls,
         SocketUnit::Console,
+        SocketUnit::Dicom,
     ];
 
     /// Its name in `listen = "systemd:NAME"`.
@@ -55,6 +58,7 @@ impl SocketUnit {
             SocketUnit::Cloud => "cloud",
             SocketUnit::CloudTls => "cloud-tls",
             SocketUnit::Console => "console",
+            SocketUnit::Dicom => "dicom",
         }
     }
 

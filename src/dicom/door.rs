@@ -1,0 +1,337 @@
+//! The listener: who may associate, and the one service that is answered so far, verification.
+//!
+//! For: a PACS's engineer finds out by C-ECHO that the network, the port and the titles are right.
+//! Always holds: a place is counted before a peer is heard, and every wait of it has a timer, so
+//! that connections left open close the door to nobody for long; a refusal says which title or
+//! limit it was (PS3.8 9.3.4). What is not verification is refused context by context, and a
+//! command of another service is answered "unrecognized operation". Nothing is kept of a peer.
+
+use std::net::IpAddr;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use dicom_ul::pdu::{
+    AssociationAC, AssociationRJ, AssociationRJResult, AssociationRJServiceProviderASCEReason,
+    AssociationRJServiceProviderPresentationReason, AssociationRJServiceUserReason,
+    AssociationRJSource, AssociationRQ, Pdu, PresentationContextProposed,
+    PresentationContextResult, PresentationContextResultReason,
+};
+use ipnet::IpNet;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::association::{
+    APPLICATION_CONTEXT, AeTitle, Association, Context, Stream, own_variables, unexpected,
+};
+use super::classes::IMPLICIT_LITTLE;
+use super::command::{C_CANCEL_RQ, C_ECHO_RQ, Command};
+use super::limits::{
+    ACCEPT_PAUSE, ASSOCIATE_WAIT, ASSOCIATIONS_MAX, CONTEXTS_MAX, DRAIN_WAIT, REFUSALS_MAX,
+    REQUEST_WAIT,
+};
+use super::services::VERIFICATION;
+use super::status;
+use crate::fault::Fault;
+
+/// In what a C-ECHO may be spoken of: it has no data set, so none of them matters.
+const SYNTAXES: [&str; 3] = [IMPLICIT_LITTLE, "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"];
+
+/// The zone's name in logs and metrics.
+const ZONE: &str = "dicom";
+
+/// What a listener does with who connects, by the configuration.
+#[derive(Clone)]
+pub struct Service {
+    /// TLS (PS3.15 B), where the listener speaks it.
+    pub tls: Option<TlsAcceptor>,
+    /// Addresses that may connect; empty means all.
+    pub allow: Vec<IpNet>,
+    /// Our title; who calls another one is refused.
+    pub title: AeTitle,
+}
+
+/// One listener with what stands behind it.
+#[derive(Clone)]
+pub struct Door {
+    associations: Arc<Semaphore>,
+    refusals: Arc<Semaphore>,
+    service: Arc<RwLock<Arc<Service>>>,
+}
+
+impl Door {
+    /// A door with [`ASSOCIATIONS_MAX`] associations at once.
+    pub fn new(service: Service) -> Door {
+        Door {
+            associations: Arc::new(Semaphore::new(ASSOCIATIONS_MAX)),
+            refusals: Arc::new(Semaphore::new(REFUSALS_MAX)),
+            service: Arc::new(RwLock::new(Arc::new(service))),
+        }
+    }
+
+    /// Another listener of the zone, which shares its associations.
+    pub fn beside(&self, service: Service) -> Door {
+        Door { service: Arc::new(RwLock::new(Arc::new(service))), ..self.clone() }
+    }
+
+    /// From now on: new associations by the new list, title and certificate.
+    pub fn replace(&self, service: Service) {
+        let mut place = self.service.write().unwrap_or_else(PoisonError::into_inner);
+        *place = Arc::new(service);
+    }
+
+    /// Accepts until `stop`; then who is here may end what he came for within [`DRAIN_WAIT`].
+    pub async fn serve(self, listener: TcpListener, stop: CancellationToken) {
+        let open = TaskTracker::new();
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = stop.cancelled() => break,
+            };
+            let (stream, address) = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    // Out of descriptors, or the peer left: a pause keeps this from spinning.
+                    log::warn!(zone = ZONE; "accept: {error}");
+                    sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            };
+            let peer = address.ip().to_canonical();
+            let service = Arc::clone(&self.service.read().unwrap_or_else(PoisonError::into_inner));
+            let allow = &service.allow;
+            if !allow.is_empty() && !allow.iter().any(|net| net.contains(&peer)) {
+                metrics::counter!("connections_refused_total", "zone" => ZONE).increment(1);
+                continue;
+            }
+            let place = Arc::clone(&self.associations).try_acquire_owned().ok();
+            let has_place = place.is_some();
+            // To be told that there is none takes a place of another kind.
+            let held = place.or_else(|| Arc::clone(&self.refusals).try_acquire_owned().ok());
+            let Some(held) = held else {
+                metrics::counter!("associations_total", "outcome" => "dropped").increment(1);
+                continue;
+            };
+            let stop = stop.clone();
+            open.spawn(async move {
+                let outcome = connection(stream, peer, &service, has_place, stop).await;
+                metrics::counter!("associations_total", "outcome" => outcome).increment(1);
+                drop(held);
+            });
+        }
+        drop(listener);
+        open.close();
+        open.wait().await;
+    }
+}
+
+/// Hears one peer to its end. Returns how that was, for the metric.
+async fn connection(
+    stream: TcpStream,
+    peer: IpAddr,
+    service: &Service,
+    has_place: bool,
+    stop: CancellationToken,
+) -> &'static str {
+    let Some(stream) = established(stream, service).await else { return "broken" };
+    let drained = async {
+        stop.cancelled().await;
+        sleep(DRAIN_WAIT).await;
+    };
+    tokio::pin!(drained);
+    let mut association = Association::over(stream, ASSOCIATE_WAIT);
+    let asked = tokio::select! {
+        asked = association.pdu() => asked,
+        () = &mut drained => {
+            association.abort().await;
+            return "stopped";
+        }
+    };
+    let told = match asked {
+        Ok(Pdu::AssociationRQ(asked)) => negotiate(&mut association, &asked, service, has_place),
+        Ok(other) => Err(Refusal::Broken(unexpected(&other))),
+        Err(fault) => Err(Refusal::Broken(fault)),
+    };
+    let accepted = match told {
+        Ok(accepted) => accepted,
+        Err(Refusal::Told(rejection, why)) => {
+            log::info!(zone = ZONE, peer:%; "an association was refused: {why}");
+            if association.send(&Pdu::AssociationRJ(rejection)).await.is_ok() {
+                association.linger().await;
+            }
+            return "refused";
+        }
+        Err(Refusal::Broken(fault)) => {
+            log::info!(zone = ZONE, peer:%; "no association: {}", fault.detail);
+            association.abort().await;
+            return "broken";
+        }
+    };
+    let ended = match association.send(&Pdu::AssociationAC(accepted)).await {
+        Ok(()) => tokio::select! {
+            ended = answer(&mut association) => ended.map(|()| Ended::Released),
+            () = &mut drained => Ok(Ended::Stopped),
+        },
+        Err(fault) => Err(fault),
+    };
+    match ended {
+        Ok(Ended::Released) => {
+            association.linger().await;
+            "released"
+        }
+        Ok(Ended::Stopped) => {
+            association.abort().await;
+            "stopped"
+        }
+        Err(fault) => {
+            log::info!(zone = ZONE, peer:%; "an association broke off: {}", fault.detail);
+            association.abort().await;
+            "broken"
+        }
+    }
+}
+
+/// The connection, with TLS where the listener speaks it.
+async fn established(stream: TcpStream, service: &Service) -> Option<Box<dyn Stream>> {
+    let _ = stream.set_nodelay(true);
+    let Some(tls) = &service.tls else { return Some(Box::new(stream)) };
+    match timeout(ASSOCIATE_WAIT, tls.accept(stream)).await {
+        Ok(Ok(stream)) => Some(Box::new(stream)),
+        Ok(Err(error)) => {
+            log::debug!(zone = ZONE; "TLS handshake: {error}");
+            None
+        }
+        Err(_) => {
+            log::debug!(zone = ZONE; "TLS handshake took too long");
+            None
+        }
+    }
+}
+
+/// Why there is no association.
+enum Refusal {
+    /// The peer is told, and our log.
+    Told(AssociationRJ, String),
+    /// What came is no request for one.
+    Broken(Fault),
+}
+
+/// Judges a request for an association (PS3.8 7.1.1). A title that is wrong is told before a lack
+/// of places: waiting does not mend it.
+fn negotiate(
+    association: &mut Association,
+    asked: &AssociationRQ,
+    service: &Service,
+    has_place: bool,
+) -> Result<AssociationAC, Refusal> {
+    use AssociationRJServiceUserReason as User;
+    let user = |reason, why: String| {
+        Refusal::Told(permanent(AssociationRJSource::ServiceUser(reason)), why)
+    };
+    // Bit 0 is version 1, and only it is looked at (PS3.8 9.3.2).
+    if asked.protocol_version & 1 == 0 {
+        let reason = AssociationRJServiceProviderASCEReason::ProtocolVersionNotSupported;
+        let why = "it speaks another version of the protocol".to_owned();
+        return Err(Refusal::Told(
+            permanent(AssociationRJSource::ServiceProviderASCE(reason)),
+            why,
+        ));
+    }
+    let name = asked.application_context_name.trim_matches(['\0', ' ']);
+    if name != APPLICATION_CONTEXT {
+        let why = "its application context is not DICOM's".to_owned();
+        return Err(user(User::ApplicationContextNameNotSupported, why));
+    }
+    let Ok(calling) = AeTitle::try_from(asked.calling_ae_title.as_str()) else {
+        return Err(user(User::CallingAETitleNotRecognized, "its own title is none".to_owned()));
+    };
+    let called = AeTitle::try_from(asked.called_ae_title.as_str()).ok();
+    if called.as_ref() != Some(&service.title) {
+        let called = called.map_or_else(|| "no title".to_owned(), |title| title.to_string());
+        let why = format!("{calling} calls {called}; zone.dicom.ae_title is {}", service.title);
+        return Err(user(User::CalledAETitleNotRecognized, why));
+    }
+    if !has_place {
+        let reason = AssociationRJServiceProviderPresentationReason::LocalLimitExceeded;
+        let source = AssociationRJSource::ServiceProviderPresentation(reason);
+        let rejection = AssociationRJ { result: AssociationRJResult::Transient, source };
+        return Err(Refusal::Told(rejection, format!("{ASSOCIATIONS_MAX} are open already")));
+    }
+    if asked.presentation_contexts.len() > CONTEXTS_MAX {
+        let words = format!("more than {CONTEXTS_MAX} presentation contexts");
+        return Err(Refusal::Broken(Fault::peer("broken pdu", words)));
+    }
+    association.fit(&asked.user_variables).map_err(Refusal::Broken)?;
+    let results: Vec<_> = asked.presentation_contexts.iter().map(judged).collect();
+    let accepted = results.iter().filter_map(|result| {
+        let is_accepted = result.reason == PresentationContextResultReason::Acceptance;
+        is_accepted.then(|| Context {
+            id: result.id,
+            class: VERIFICATION.to_owned(),
+            syntax: result.transfer_syntax.clone(),
+        })
+    });
+    association.agreed(accepted.collect(), REQUEST_WAIT);
+    Ok(AssociationAC {
+        protocol_version: 1,
+        // As they came; the peer does not look at them (PS3.8 9.3.3).
+        calling_ae_title: calling.to_string(),
+        called_ae_title: service.title.to_string(),
+        application_context_name: APPLICATION_CONTEXT.to_owned(),
+        presentation_contexts: results,
+        user_variables: own_variables(),
+    })
+}
+
+fn permanent(source: AssociationRJSource) -> AssociationRJ {
+    AssociationRJ { result: AssociationRJResult::Permanent, source }
+}
+
+/// Whether a proposed context is taken, and in which syntax.
+fn judged(proposed: &PresentationContextProposed) -> PresentationContextResult {
+    use PresentationContextResultReason as Reason;
+    let trimmed = |uid: &str| uid.trim_matches(['\0', ' ']).to_owned();
+    let offered: Vec<String> = proposed.transfer_syntaxes.iter().map(|one| trimmed(one)).collect();
+    let known = SYNTAXES.iter().find(|one| offered.iter().any(|offered| offered == **one));
+    let reason = match (trimmed(&proposed.abstract_syntax) == VERIFICATION, known) {
+        (false, _) => Reason::AbstractSyntaxNotSupported,
+        (true, None) => Reason::TransferSyntaxesNotSupported,
+        (true, Some(_)) if proposed.id.is_multiple_of(2) => Reason::NoReason,
+        (true, Some(_)) => Reason::Acceptance,
+    };
+    // Of a context that is not taken it means nothing, and must stand there (PS3.8 9.3.3.2).
+    let transfer_syntax = known.unwrap_or(&IMPLICIT_LITTLE).to_string();
+    PresentationContextResult { id: proposed.id, reason, transfer_syntax }
+}
+
+/// How an association ended.
+enum Ended {
+    /// The peer said goodbye.
+    Released,
+    /// We stop.
+    Stopped,
+}
+
+/// Answers requests until the peer releases the association.
+async fn answer(association: &mut Association) -> Result<(), Fault> {
+    while let Some((id, request)) = association.request().await? {
+        if association.context_of(id).is_none() {
+            let words = format!("a command on context {id}, which was not agreed");
+            return Err(Fault::peer("broken pdu", words));
+        }
+        if request.data_set || request.is_answer() {
+            let words = format!("command {:04X} with what does not belong to it", request.field);
+            return Err(Fault::peer("broken pdu", words));
+        }
+        // Nothing is under way that could be cancelled, and it has no answer (PS3.7 9.3.2.3).
+        if request.field == C_CANCEL_RQ {
+            continue;
+        }
+        let known = request.field == C_ECHO_RQ;
+        let status = if known { status::SUCCESS } else { status::UNRECOGNIZED_OPERATION };
+        association.ask(id, &Command::answering(&request, status), &[]).await?;
+    }
+    Ok(())
+}
