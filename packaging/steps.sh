@@ -80,6 +80,15 @@ take_up() {
     fi
 }
 
+# What set-up had switched on, as far as its files tell it, and a removal switched off.
+set_up_units() {
+    for unit in $units; do
+        [ ! -e "/etc/systemd/system/$unit.d/address.conf" ] || printf '%s ' "$unit"
+    done
+    ! grep -q '^\[backup\]' "$configuration" || printf 'forepost-backup.timer '
+    printf 'forepost.service'
+}
+
 say_next() {
     if ! [ -e "$configuration" ]; then
         say '' \
@@ -90,7 +99,7 @@ say_next() {
         say '' \
             "前置机已安装,配置仍在,服务没有运行。启动:" \
             "Forepost is installed, its configuration is here, the service does not run. Start it:" \
-            '' "    forepost check && systemctl enable --now forepost.service" ''
+            '' "    forepost check && systemctl enable --now $(set_up_units)" ''
     fi
 }
 

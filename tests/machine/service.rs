@@ -56,9 +56,9 @@ impl Service {
     }
 
     /// Installs the package under test as an administrator would. Nothing starts before it is set
-    /// up.
-    pub fn install(&self) {
-        self.install_file(&package());
+    /// up. Returns what was said.
+    pub fn install(&self) -> String {
+        self.install_file(&package())
     }
 
     /// A new server on which the product serves.
@@ -76,9 +76,9 @@ impl Service {
     }
 
     /// Installs a package that was brought.
-    pub fn install_file(&self, package: &Path) {
+    pub fn install_file(&self, package: &Path) -> String {
         let name = package.file_name().unwrap().to_string_lossy();
-        self.machine.sh(&format!("dpkg --install brought/{name}"));
+        self.machine.sh(&format!("dpkg --install brought/{name}"))
     }
 
     /// Sets it up by a file of answers: studies come from `cloud`, and who is outside pushes as the

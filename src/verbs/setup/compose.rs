@@ -313,13 +313,24 @@ impl Work<'_> {
 
     /// A key or certificate of somebody else: a copy, because the service sees no homes.
     fn public(&mut self, given: &Table, key: &str, file: &str) -> Option<String> {
+        self.copied(given, key, file, false)
+    }
+
+    /// A copy of a file, for the service alone where it is secret.
+    fn copied(&mut self, given: &Table, key: &str, file: &str, secret: bool) -> Option<String> {
         let known = line(given, key)?;
         if Path::new(&known).starts_with(&self.site.folder) {
             return Some(known);
         }
         let (path, text) = (self.site.folder.join(file), self.read(&known)?);
-        self.done.files.push(NewFile { path: path.clone(), text, secret: false });
+        self.done.files.push(NewFile { path: path.clone(), text, secret });
         Some(path.display().to_string())
+    }
+
+    /// The files of our certificate for a peer, and of its key.
+    fn client(&mut self, given: &Table, stem: &str) -> [Option<String>; 2] {
+        let certificate = self.public(given, "client_certificate", &format!("{stem}.client.pem"));
+        [certificate, self.copied(given, "client_key", &format!("{stem}.client.key"), true)]
     }
 
     fn read(&mut self, path: &str) -> Option<String> {
@@ -371,6 +382,7 @@ impl Work<'_> {
             let stem = format!("source-{name}");
             let header = self.header(&source, "header", "token", &stem);
             let authority = self.public(&source, "ca_file", &format!("{stem}.ca.pem"));
+            let client = self.client(&source, &stem);
             let about = text("影像来源，优先的在前", "Where studies are looked for, in this order");
             let Some(section) = self.entry("source", ("name", &name), about) else { return };
             put_text(section, "kind", Some(kind.clone()));
@@ -378,6 +390,7 @@ impl Work<'_> {
                 put_text(section, key, line(&source, key));
             }
             document::put_first(section, "ca_files", authority);
+            document::put_client(section, client);
             document::put_header(section, header);
             document::put_patient_key(
                 section,
@@ -421,11 +434,13 @@ impl Work<'_> {
         let key = self.public(one, "platform_key", &format!("{stem}.rsa.pem"));
         let sm2 = self.public(one, "sm2_key", &format!("{stem}.sm2.pem"));
         let authority = self.public(one, "ca_file", &format!("{stem}.ca.pem"));
+        let client = self.client(one, &stem);
         let about = text("上报平台", "A platform that takes deliveries");
         let Some(section) = self.entry("destination", ("name", &name), about) else { return };
         put_text(section, "url", line(one, "url"));
         put_list(section, "interfaces", &texts(one, "interfaces"));
         document::put_first(section, "ca_files", authority);
+        document::put_client(section, client);
         document::put_header(section, header.filter(|_| login == "header"));
         let mut inner = |key: &str, pairs: Vec<(&str, Option<String>)>, wanted: bool| {
             if !wanted {

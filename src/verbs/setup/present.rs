@@ -149,8 +149,12 @@ fn first_header(table: &Table) -> (Option<String>, Option<String>) {
     (first.and_then(|one| line(one, "name")), first.and_then(|one| line(one, "value_file")))
 }
 
-fn first_authority(table: &Table) -> Option<String> {
-    texts(table, "ca_files").first().cloned()
+/// The files by which a peer and we know each other in TLS.
+fn put_peer_files(answers: &mut Table, table: &Table) {
+    let first = |key: &str| texts(table, key).first().cloned();
+    put_text(answers, "ca_file", first("ca_files"));
+    put_text(answers, "client_certificate", first("client_certificate"));
+    put_text(answers, "client_key", line(table, "client_key_file"));
 }
 
 fn database(table: &Table, views: &[Table]) -> Table {
@@ -174,7 +178,7 @@ fn source(table: &Table, pushing: impl Fn(&str) -> Option<Value>) -> Table {
     let (header, file) = first_header(table);
     put_text(&mut source, "header", header);
     put_text(&mut source, &file_key("token"), file);
-    put_text(&mut source, "ca_file", first_authority(table));
+    put_peer_files(&mut source, table);
     let keys = table.get("patient_key").and_then(Value::as_array);
     if let Some(key) = keys.and_then(|list| list.first()).and_then(Value::as_table) {
         put_text(&mut source, "patient_key", line(key, "kind"));
@@ -207,7 +211,7 @@ fn destination(table: &Table) -> Table {
     };
     destination.insert("login".into(), Value::String(login.to_owned()));
     put_text(&mut destination, "sm2_key", inner("sm2").and_then(|sm2| line(sm2, "public_key")));
-    put_text(&mut destination, "ca_file", first_authority(table));
+    put_peer_files(&mut destination, table);
     destination
 }
 

@@ -523,7 +523,26 @@ const PATIENT_KEYS: &[Choice] = &[
 const WEB: &[&str] = &["dicomweb"];
 const DIMSE: &[&str] = &["dimse"];
 
-static SOURCE: [Question; 12] = [
+/// Few ask for one, so they stand in files of answers only.
+const CLIENT_CERTIFICATE: Question = asked(
+    "client_certificate",
+    File,
+    Nothing,
+    "/media/usb/client.pem",
+    text(
+        "对方要求的本机客户端证书（PEM 文件）",
+        "A PEM file with the certificate that it asks of us",
+    ),
+);
+const CLIENT_KEY: Question = asked(
+    "client_key",
+    File,
+    Nothing,
+    "/media/usb/client.key",
+    text("该证书的私钥（PEM 文件）", "A PEM file with its private key"),
+);
+
+static SOURCE: [Question; 14] = [
     asked("name", Name, Needed, "region", text("来源的简称", "A short name for the source")),
     asked(
         "kind",
@@ -572,6 +591,8 @@ static SOURCE: [Question; 12] = [
         ),
     )
     .when("kind", WEB),
+    CLIENT_CERTIFICATE.when("kind", WEB).unspoken(),
+    CLIENT_KEY.when("kind", WEB).unspoken(),
     asked(
         "address",
         HostPort,
@@ -627,7 +648,7 @@ const LOGINS: &[Choice] = &[
 
 const BY_TOKEN: &[&str] = &["token"];
 
-static DESTINATION: [Question; 15] = [
+static DESTINATION: [Question; 17] = [
     asked("name", Name, Needed, "platform", text("平台的简称", "A short name for the platform")),
     asked(
         "url",
@@ -714,6 +735,8 @@ static DESTINATION: [Question; 15] = [
             "A PEM file with its private authority (Enter: a public one)",
         ),
     ),
+    CLIENT_CERTIFICATE.unspoken(),
+    CLIENT_KEY.unspoken(),
 ];
 
 const CALLER_KINDS: &[Choice] = &[

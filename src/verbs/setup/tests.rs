@@ -6,7 +6,7 @@ use std::path::Path;
 use toml::Table;
 
 use super::answers::{Answers, line, texts, typed};
-use super::compose::{Composed, compose};
+use super::compose::{Composed, NewFile, compose};
 use super::peers;
 use super::present;
 use super::questions::{Kind, SECTIONS, Standard};
@@ -96,6 +96,40 @@ fn site() -> (tempfile::TempDir, Site) {
     let root = tempfile::tempdir().unwrap();
     let site = Site::new(root.path(), Path::new("/etc/forepost/forepost.toml"));
     (root, site)
+}
+
+#[test]
+fn our_certificate_for_a_peer_is_copied_and_nobody_else_reads_its_key() {
+    let (root, site) = site();
+    let from = |name: &str| {
+        let path = root.path().join(name);
+        std::fs::write(&path, name).unwrap();
+        path.display().to_string()
+    };
+    let file = format!(
+        "[[hospital]]\ncode = \"H1\"\n[machine]\nhospital_address = \"192.0.2.10\"\n[his]\n\
+         token = true\n[[source]]\nname = \"a\"\nurl = \"https://a/\"\n\
+         client_certificate = \"{}\"\nclient_key = \"{}\"\n",
+        from("given.pem"),
+        from("given.key"),
+    );
+    let (_, first) = composed(&file, "", &site);
+    for line in [
+        "client_certificate = [\"/etc/forepost/source-a.client.pem\"]",
+        "client_key_file = \"/etc/forepost/source-a.client.key\"",
+    ] {
+        assert!(first.text.contains(line), "{line} in\n{}", first.text);
+    }
+    let written = |name: &str| first.files.iter().find(|one| one.path.ends_with(name)).unwrap();
+    let [certificate, key] = ["source-a.client.pem", "source-a.client.key"].map(written);
+    assert_eq!((certificate.text.as_str(), certificate.secret), ("given.pem", false));
+    assert_eq!((key.text.as_str(), key.secret), ("given.key", true));
+    // Who answers nothing the next time keeps both.
+    store(&first, &site);
+    let (_, again) = composed("", &first.text, &site);
+    assert_eq!(again.text, first.text);
+    let copied = |one: &NewFile| one.path.to_string_lossy().contains("client");
+    assert!(!again.files.iter().any(copied), "nothing is copied twice");
 }
 
 #[test]

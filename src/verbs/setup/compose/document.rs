@@ -63,6 +63,12 @@ pub fn put_first(table: &mut Table, key: &str, first: Option<String>) {
     put_list(table, key, &list);
 }
 
+/// Our certificate for a peer, and its key.
+pub fn put_client(section: &mut Table, [certificate, key]: [Option<String>; 2]) {
+    put_first(section, "client_certificate", certificate);
+    put_text(section, "client_key_file", key);
+}
+
 /// The table of that name within another one, made where it is missing.
 pub fn table<'t>(within: &'t mut Table, key: &str, about: Text) -> &'t mut Table {
     let is_new = !within.contains_key(key);
