@@ -168,10 +168,14 @@ impl Ledger {
         })
     }
 
-    /// Keeps a notice, unless the same was kept within [`NOTICE_REPEAT_MS`].
+    /// Keeps a notice, unless the same was kept within [`NOTICE_REPEAT_MS`], which then shows what
+    /// the plans of this one find, too.
     pub async fn tell(&self, notice: NewNotice, now: Time) -> Result<i64, LedgerError> {
         self.commit_first(move |writing| match same(writing, &notice, now)? {
-            Some(known) => Ok(known),
+            Some(known) => {
+                write_plans(writing.connection, known, &notice.plans)?;
+                Ok(known)
+            }
             None => write(writing, &notice, now),
         })
         .await
@@ -577,7 +581,9 @@ fn plans_in(connection: &Connection, notice: i64) -> Result<Vec<i64>, LedgerErro
     ids(connection, sql, params![notice])
 }
 
-/// The notice that this one would repeat.
+/// The notice that this one would repeat: of the same patient, as one plan of both says. Who opens a
+/// patient before the sources have answered has a plan of his own beside the registration's, and
+/// names both the next time.
 fn same(writing: &Writing<'_>, notice: &NewNotice, now: Time) -> Result<Option<i64>, LedgerError> {
     let connection = writing.connection;
     let late = ids(
@@ -592,11 +598,8 @@ fn same(writing: &Writing<'_>, notice: &NewNotice, now: Time) -> Result<Option<i
             now.0 - NOTICE_REPEAT_MS
         ],
     )?;
-    let mut wanted = notice.plans.clone();
-    wanted.sort_unstable();
     for id in late {
-        let plans = plans_in(connection, id)?;
-        if plans != wanted {
+        if !plans_in(connection, id)?.iter().any(|plan| notice.plans.contains(plan)) {
             continue;
         }
         let sealed: Vec<u8> = connection
@@ -632,12 +635,17 @@ fn write(writing: &Writing<'_>, notice: &NewNotice, now: Time) -> Result<i64, Le
     connection
         .prepare_cached("UPDATE notice SET sealed = ?2 WHERE id = ?1")?
         .execute(params![id, sealed])?;
-    for plan in &notice.plans {
-        connection
-            .prepare_cached("INSERT INTO notice_plan(notice, plan) VALUES(?1, ?2)")?
-            .execute(params![id, plan])?;
-    }
+    write_plans(connection, id, &notice.plans)?;
     Ok(id)
+}
+
+fn write_plans(connection: &Connection, notice: i64, plans: &[i64]) -> Result<(), LedgerError> {
+    let mut put = connection
+        .prepare_cached("INSERT OR IGNORE INTO notice_plan(notice, plan) VALUES(?1, ?2)")?;
+    for plan in plans {
+        put.execute(params![notice, plan])?;
+    }
+    Ok(())
 }
 
 /// One row of the audit for each plan of the notice, which says whose it is; one without, where

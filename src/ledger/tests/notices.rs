@@ -85,13 +85,20 @@ async fn a_notice_is_seen_by_its_session_and_forgotten_after_a_while() {
     assert_eq!(figures[0].day.wall(UtcOffset::china()).time(), jiff::civil::time(0, 0, 0, 0));
 
     assert_eq!(ledger.tell(notice("7", None, plan), NOW).await.unwrap(), listed, "again");
+    // The patient got a plan more in the meantime: the same notice tells of what that one finds.
+    let more = register(&ledger, "w", "王小东", order()).await.id;
+    let wider = NewNotice { plans: vec![more, plan], ..notice("7", None, plan) };
+    assert_eq!(ledger.tell(wider, NOW).await.unwrap(), listed, "again, of two plans");
+    assert_eq!(ledger.sessions_of_plan(more).unwrap(), [mine.id, other.id]);
+    let another = ledger.tell(notice("8", None, more), NOW).await.unwrap();
+    assert_ne!(another, listed, "another account's");
     for n in 100..NOTICES_PRUNED_MAX + 100 {
         ledger.tell(notice(&format!("{n}"), None, plan), NOW).await.unwrap();
     }
     assert_eq!(ledger.prune_notices(NOW).await.unwrap(), 0, "nothing is older");
     let before = NOW.plus_ms(1);
     assert_eq!(ledger.prune_notices(before).await.unwrap(), NOTICES_PRUNED_MAX + 2);
-    assert_eq!(ledger.prune_notices(before).await.unwrap(), 2);
+    assert_eq!(ledger.prune_notices(before).await.unwrap(), 3);
     assert_eq!(ledger.prune_notices(before).await.unwrap(), 0);
     assert!(ids(&mine).is_empty());
     assert!(ledger.session_of(&[101; 32], NOW).unwrap().is_none());
