@@ -9,6 +9,7 @@ import json
 import os
 import pathlib
 import platform
+import re
 import statistics
 
 from peers import ROOT, WORK, take
@@ -113,22 +114,40 @@ def machine():
             f"Linux {platform.release()}")
 
 
+def present():
+    """What the page has: rows by their bench, machines, commits."""
+    text = PAGE.read_text() if PAGE.exists() else ""
+    rows = {}
+    for line in text.splitlines():
+        named = re.search(r"--only (\w+)", line)
+        if line.startswith("| ") and named:
+            rows.setdefault(named[1], []).append(line)
+    told = re.search(r"^Machine: (.*)\. Commit: (.*)\.$", text, re.MULTILINE)
+    machines, commits = (told[1].split("; "), told[2].split(", ")) if told else ((), ())
+    return rows, set(machines), set(commits)
+
+
 def write(order):
-    """Renders docs/PERFORMANCE.md from the last results of every bench, in this order."""
-    kept = load()
+    """Renders docs/PERFORMANCE.md: the last results of every bench, in this order. Of one that was
+    not measured on this machine the rows of the page stay."""
+    kept, (rows, machines, commits) = load(), present()
     lines = (ROOT / "benches" / "page.md").read_text().rstrip("\n").splitlines()
-    found = [name for name in order if name in kept]
-    machines = sorted({kept[name]["machine"] for name in found})
-    commits = sorted({kept[name]["commit"] for name in found})
-    lines += ["", f"Machine: {'; '.join(machines)}. Commit: {', '.join(commits)}.", ""]
+    for name, found in kept.items():
+        machines.add(found["machine"])
+        commits.add(found["commit"])
+        rows[name] = [rendered(name, found["quick"], row) for row in found["rows"]]
+    lines += ["", f"Machine: {'; '.join(sorted(machines))}. Commit: {', '.join(sorted(commits))}.",
+              ""]
     lines += ["| what | ours | peer | ours / peer: median (min–max) | goal | met? | command |",
               "|---|---|---|---|---|---|---|"]
-    for name in found:
-        flags = " --quick" if kept[name]["quick"] else ""
-        for row in kept[name]["rows"]:
-            met = {True: "yes", False: "**no**", None: ""}[row["met"]]
-            lines.append(
-                f"| {row['what']} | {row['ours']} | {row['peer']} | {row['ratio']} | "
-                f"{row['goal']} | {met} | `make bench ARGS='--only {name}{flags}'` |")
+    for name in order:
+        lines += rows.get(name, [])
     PAGE.write_text("\n".join(lines) + "\n")
     print(f"written: {PAGE.relative_to(ROOT)}")
+
+
+def rendered(name, quick, row):
+    met = {True: "yes", False: "**no**", None: ""}[row["met"]]
+    flags = " --quick" if quick else ""
+    return (f"| {row['what']} | {row['ours']} | {row['peer']} | {row['ratio']} | {row['goal']} | "
+            f"{met} | `make bench ARGS='--only {name}{flags}'` |")
