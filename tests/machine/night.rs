@@ -1,16 +1,20 @@
 //! What takes too long for every run: other versions, a full disk, a server without network or
 //! clock, power cuts, and new hardware. Each test boots machines of its own.
 
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use forepost::clock;
 use serde_json::json;
 
-use crate::guest::{GUEST_PATIENCE, Hardware};
+use crate::guest::{GUEST_PATIENCE, Hardware, OUTSIDE};
 use crate::packages::Packages;
 use crate::service::{Service, package};
 use crate::support::cloud::Cloud;
+use crate::support::databases::{DRIVERS, Database, System};
 use crate::support::forepost::REGISTER;
+use crate::support::his;
 use crate::support::orthanc::Orthanc;
 use crate::support::patient::{Patient, due_at};
 use crate::support::{Dice, wait_for};
@@ -147,6 +151,66 @@ fn night_a_power_cut_in_the_middle_loses_nothing_that_was_acknowledged() {
         let lost = acknowledged.iter().filter(|due| visits.binary_search(due).is_err()).count();
         assert_eq!(lost, 0, "of {} after cut {cut}", acknowledged.len());
     }
+    service.check_machine();
+}
+
+/// PostgreSQL's driver with the libraries that it loads, as a vendor's installer brings them.
+fn pack_driver(folder: &Path) -> PathBuf {
+    let driver = format!("{DRIVERS}/psqlodbcw.so");
+    let loads = Command::new("ldd").arg(&driver).output().expect("ldd starts").stdout;
+    let loads = String::from_utf8_lossy(&loads).into_owned();
+    let paths = loads.lines().filter_map(|line| line.split_whitespace().nth(2));
+    // The C library is the system's own.
+    let paths = paths.filter(|path| !path.ends_with("/libc.so.6"));
+    let file = folder.join("driver.tar");
+    let packed = Command::new("tar")
+        .args(["--create", "--dereference", "--absolute-names", "--transform=s,.*/,,", "--file"])
+        .arg(&file)
+        .arg(&driver)
+        .args(paths)
+        .status();
+    assert!(packed.expect("tar starts").success(), "the driver can be packed: {loads}");
+    file
+}
+
+#[test]
+fn night_a_database_is_read_in_a_service_of_its_own_by_a_real_driver() {
+    let database = Database::start(System::Postgres);
+    his::make(&database, "his", "View_Register_Info", None);
+    let registrations = his::registrations(60);
+    his::insert(&database, "his", 0, &registrations[..50]);
+    let orthanc = Orthanc::start();
+    let cloud = Cloud::before(&orthanc);
+    let folder = tempfile::tempdir().unwrap();
+    let brought = vec![pack_driver(folder.path())];
+    let mut service = Service::on_new_machine(Hardware { brought, ..Hardware::default() });
+    service.machine.sh("tar -x -f brought/driver.tar -C /usr/local/lib && ldconfig");
+    service.install();
+    let connection = database.connection("his");
+    let connection = connection.replace("127.0.0.1", OUTSIDE).replace(DRIVERS, "/usr/local/lib");
+    let answers = format!("[[database]]\nname = \"his\"\nconnection = \"{connection}\"\n");
+    service.set_up_with(&cloud, &answers);
+    service.await_ready();
+    let wanted = |count: usize| {
+        let mut due: Vec<i64> = registrations[..count].iter().map(due_at).collect();
+        due.sort_unstable();
+        due
+    };
+    let read = |count: usize| {
+        let wanted = wanted(count);
+        wait_for(GUEST_PATIENCE, || (service.visits() == wanted).then_some(()))
+            .unwrap_or_else(|| panic!("{} of {count} are here", service.visits().len()));
+    };
+    read(50);
+    let machine = &service.machine;
+    let children = "pgrep --parent $(systemctl show forepost -P MainPID) | wc -l";
+    assert_eq!(machine.sh(children), "0", "the driver is in no child of the service");
+    let begun = "journalctl -b -q --no-pager --grep 'Started.*[Rr]eads one hospital database'";
+    machine.sh(&format!("{begun} | grep -q ."));
+    // One that is killed costs its own poll and nothing else.
+    his::insert(&database, "his", 50, &registrations[50..]);
+    machine.run("systemctl kill --signal=KILL 'forepost-views-reader@*'");
+    read(60);
     service.check_machine();
 }
 

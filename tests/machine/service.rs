@@ -85,6 +85,11 @@ impl Service {
     /// HIS and, with a token, reads as a viewer. The set-up looks at all of them and starts the
     /// service; nobody edits a file.
     pub fn set_up(&mut self, cloud: &Cloud) {
+        self.set_up_with(cloud, "");
+    }
+
+    /// The same with more answers.
+    pub fn set_up_with(&mut self, cloud: &Cloud, more: &str) {
         let region = cloud.base().replace("127.0.0.1", OUTSIDE);
         let answers = format!(
             "[setup]\nlanguage = \"zh\"\n\
@@ -92,7 +97,7 @@ impl Service {
              [machine]\nhospital_address = \"{INSIDE}\"\nae_title = \"FOREPOST\"\n\
              [his]\naddresses = [\"{OUTSIDE}\"]\n\
              [[caller]]\nname = \"viewer\"\nkind = \"viewer\"\ntoken = true\n\
-             [[source]]\nname = \"region\"\nurl = \"{region}\"\n"
+             [[source]]\nname = \"region\"\nurl = \"{region}\"\n{more}"
         );
         self.machine.write("/root/answers.toml", "600", &answers);
         let said = self.machine.sh("forepost setup --answers answers.toml --json");

@@ -19,7 +19,7 @@ use super::wait_for;
 const STARTS_MAX: usize = 3;
 
 /// Where Debian puts drivers.
-const DRIVERS: &str = "/usr/lib/x86_64-linux-gnu/odbc";
+pub const DRIVERS: &str = "/usr/lib/x86_64-linux-gnu/odbc";
 
 /// How long a server may take to start.
 const START_WAIT: Duration = Duration::from_secs(60);
