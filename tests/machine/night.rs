@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use forepost::clock;
 use serde_json::json;
 
-use crate::guest::{GUEST_PATIENCE, Hardware, OUTSIDE};
+use crate::guest::{GUEST_PATIENCE, Hardware, INSIDE, OUTSIDE};
 use crate::packages::Packages;
 use crate::service::{Service, package};
 use crate::support::cloud::Cloud;
@@ -116,15 +116,20 @@ fn night_a_server_without_network_starts_and_keeps_what_it_has() {
 fn night_a_clock_that_stands_in_1970_stops_nobody() {
     let orthanc = Orthanc::start();
     let cloud = Cloud::before(&orthanc);
-    let clock = Some("1970-01-01T00:00:00");
-    let service = Service::on_set_up_machine(Hardware { clock, ..Hardware::default() }, &cloud);
-    let registration = Patient::new(660).registration(26, 0);
-    service.accept(&registration);
-    println!("before: {}", service.machine.sh("date --utc; forepost --version"));
+    let mut service = Service::on_set_up_machine(Hardware::default(), &cloud);
+    service.accept(&Patient::new(660).registration(26, 0));
+    service.machine.sh("sync");
+    service.machine.cut();
+    service.machine.hardware.clock = Some("1970-01-01T00:00:00");
+    service.machine.power_on();
+    service.await_ready();
+    let shown = service.machine.sh("date --utc +%Y");
+    assert!(shown.parse::<u32>().unwrap() < 2026, "its clock shows {shown}");
+    service.accept(&Patient::new(661).registration(26, 1));
     // Somebody sets it right.
     service.machine.sh(&format!("date --set=@{}", clock::now().0 / 1_000));
-    service.accept(&Patient::new(661).registration(26, 1));
-    assert_eq!(service.visits().len(), 2);
+    service.accept(&Patient::new(662).registration(26, 2));
+    assert_eq!(service.visits().len(), 3);
     service.check_machine();
 }
 
@@ -236,8 +241,12 @@ fn night_a_backup_is_restored_on_a_new_server() {
     let new = Service::on_new_machine(Hardware { brought, ..Hardware::default() });
     new.install();
     new.machine.sh("forepost restore brought/backup.tar.age --key-file brought/recovery.key");
-    new.switch_on();
+    // What systemd knows is not in a backup: set-up asks for the addresses and starts everything.
+    let answers = format!("[machine]\nhospital_address = \"{INSIDE}\"\nae_title = \"FOREPOST\"\n");
+    new.machine.write("/root/answers.toml", "600", &answers);
+    new.machine.sh("forepost setup --answers answers.toml");
     new.await_ready();
+    new.check_verification();
     assert_eq!(new.visits(), visits);
     new.accept(&Patient::new(681).registration(26, 10));
     new.check_machine();
