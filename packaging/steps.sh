@@ -83,7 +83,11 @@ take_up() {
 # What set-up had switched on, as far as its files tell it, and a removal switched off.
 set_up_units() {
     for unit in $units; do
-        [ ! -e "/etc/systemd/system/$unit.d/address.conf" ] || printf '%s ' "$unit"
+        name=${unit#forepost-}
+        if [ -e "/etc/systemd/system/$unit.d/address.conf" ] &&
+            grep -q "\"systemd:${name%.socket}\"" "$configuration"; then
+            printf '%s ' "$unit"
+        fi
     done
     ! grep -q '^\[backup\]' "$configuration" || printf 'forepost-backup.timer '
     printf 'forepost.service'

@@ -21,5 +21,5 @@ pub use page::{POLICY, escaped, guarded, is_foreign, read_form, see};
 pub use reply::bare;
 pub use request::{host, read_body};
 pub use serve::{Door, ServeError, Service, bind};
-pub use tls::{Certificate, TlsFault, acceptor};
+pub use tls::{Certificate, HTTP, TlsFault, acceptor};
 pub use zero_copy::{Files, Mapped, ZeroCopy};

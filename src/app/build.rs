@@ -267,7 +267,7 @@ pub(super) fn wire(
 /// What each listener of a zone does, the plain one first.
 pub(super) fn services(zone: &Zone, router: &Router) -> Result<Vec<(Listen, Service)>, StartError> {
     let service = |tls| Service { tls, allow: zone.allow.clone(), router: router.clone() };
-    Ok(listeners(zone)?.into_iter().map(|(at, tls)| (at, service(tls))).collect())
+    Ok(listeners(zone, http::HTTP)?.into_iter().map(|(at, tls)| (at, service(tls))).collect())
 }
 
 /// The same of the zone of archives.
@@ -276,13 +276,16 @@ pub(super) fn dicom_services(
     title: &AeTitle,
 ) -> Result<Vec<(Listen, dicom::Service)>, StartError> {
     let service = |tls| dicom::Service { tls, allow: zone.allow.clone(), title: title.clone() };
-    Ok(listeners(zone)?.into_iter().map(|(at, tls)| (at, service(tls))).collect())
+    Ok(listeners(zone, &[])?.into_iter().map(|(at, tls)| (at, service(tls))).collect())
 }
 
-fn listeners(zone: &Zone) -> Result<Vec<(Listen, Option<TlsAcceptor>)>, StartError> {
+fn listeners(
+    zone: &Zone,
+    protocols: &[&[u8]],
+) -> Result<Vec<(Listen, Option<TlsAcceptor>)>, StartError> {
     let mut listeners: Vec<_> = zone.listen.iter().map(|at| (at.clone(), None)).collect();
     if let Some((at, certificate)) = &zone.listen_tls {
-        listeners.push((at.clone(), Some(http::acceptor(certificate)?)));
+        listeners.push((at.clone(), Some(http::acceptor(certificate, protocols)?)));
     }
     Ok(listeners)
 }

@@ -20,8 +20,8 @@ use tokio_rustls::TlsConnector;
 
 use super::command::Command;
 use super::limits::{
-    COMMAND_BYTES_MAX, COMMAND_FRAGMENTS_MAX, CONTEXTS_MAX, PDU_BYTES_MAX, PDU_BYTES_MIN,
-    PDU_BYTES_SENT_MAX, RATE_FLOOR_BYTES, RELEASE_WAIT,
+    COMMAND_BYTES_MAX, COMMAND_FRAGMENTS_MAX, CONTEXTS_MAX, FAULT_CHARACTERS_MAX, PDU_BYTES_MAX,
+    PDU_BYTES_MIN, PDU_BYTES_SENT_MAX, RATE_FLOOR_BYTES, RELEASE_WAIT,
 };
 use super::{IMPLEMENTATION_CLASS, IMPLEMENTATION_VERSION, status};
 use crate::fault::Fault;
@@ -466,16 +466,23 @@ impl Association {
 
     /// Ends it in the middle of something (PS3.8 9.3.8).
     pub async fn abort(mut self) {
+        self.send_abort(AbortRQSource::ServiceUser).await;
+    }
+
+    /// Says that it ends here, and who of us ends it.
+    pub(super) async fn send_abort(&mut self, source: AbortRQSource) {
         self.idle = RELEASE_WAIT;
-        let _ = self.send(&Pdu::AbortRQ { source: AbortRQSource::ServiceUser }).await;
+        let _ = self.send(&Pdu::AbortRQ { source }).await;
     }
 
     /// Waits a moment for the peer to hang up after the last word (PS3.8 9.2, ARTIM): a socket that
     /// is closed over bytes unread takes that word back.
     pub(super) async fn linger(mut self) {
-        let _ = self.stream.shutdown().await;
         let mut left = [0; 1 << 10];
-        let rest = async { while matches!(self.stream.read(&mut left).await, Ok(1..)) {} };
+        let rest = async {
+            let _ = self.stream.shutdown().await;
+            while matches!(self.stream.read(&mut left).await, Ok(1..)) {}
+        };
         let _ = timeout(RELEASE_WAIT, rest).await;
     }
 }
@@ -483,7 +490,10 @@ impl Association {
 /// Reads a whole PDU. Should dicom-ul panic over one, it is as broken as one that it refuses; let
 /// through, the panic would end the task of a fetch, which then counts as under way for ever.
 fn parse(bytes: Bytes) -> Result<Pdu, Fault> {
-    let broken = |words: String| Fault::peer("broken pdu", words);
+    // dicom-ul quotes what the peer sent.
+    let broken = |words: String| {
+        Fault::peer("broken pdu", words.chars().take(FAULT_CHARACTERS_MAX).collect::<String>())
+    };
     let read = AssertUnwindSafe(|| read_pdu(bytes, PDU_BYTES_MAX, true));
     let read = catch_unwind(read).map_err(|_| broken("a PDU that cannot be read".to_owned()))?;
     let pdu = read.map_err(|error| broken(error.to_string()))?;

@@ -4,7 +4,7 @@
 //! over; a length that passes the end is refused. Texts of the peer (Error Comment) are not kept:
 //! some archives write the patient into them.
 
-use super::limits::COMMAND_BYTES_MAX;
+use super::limits::{COMMAND_BYTES_MAX, UID_BYTES_MAX};
 
 /// Command Field (0000,0100), PS3.7 E.1.
 pub const C_STORE_RQ: u16 = 0x0001;
@@ -184,7 +184,11 @@ fn padded(uid: &str) -> Vec<u8> {
     bytes
 }
 
+/// A UID; empty where it is too long for one, which no peer takes for its own.
 fn text(value: &[u8]) -> String {
+    if value.len() > UID_BYTES_MAX {
+        return String::new();
+    }
     String::from_utf8_lossy(value).trim_matches(['\0', ' ']).to_owned()
 }
 
@@ -226,6 +230,21 @@ mod tests {
         assert_eq!(Command::decode(&absurd), Err(CommandError::Truncated { at: 0 }));
         let data = [8, 0, 5, 0, 0, 0, 0, 0];
         assert_eq!(Command::decode(&data), Err(CommandError::Group { group: 8 }));
+    }
+
+    #[test]
+    fn a_uid_that_is_too_long_is_none_and_an_answer_stays_small() {
+        let long = |element: u16, length: usize| {
+            let mut bytes = store().encode();
+            super::element(&mut bytes, element, &vec![0xff; length]);
+            Command::decode(&bytes).unwrap()
+        };
+        for element in [AFFECTED_CLASS, AFFECTED_INSTANCE] {
+            let command = long(element, UID_BYTES_MAX + 1);
+            assert!(command.class.is_empty() || command.instance.is_empty());
+            let answer = Command::answering(&long(element, 8_000), 0).encode();
+            assert!(answer.len() < 300, "{} B", answer.len());
+        }
     }
 
     proptest! {

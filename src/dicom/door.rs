@@ -10,10 +10,10 @@ use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use dicom_ul::pdu::{
-    AssociationAC, AssociationRJ, AssociationRJResult, AssociationRJServiceProviderASCEReason,
-    AssociationRJServiceProviderPresentationReason, AssociationRJServiceUserReason,
-    AssociationRJSource, AssociationRQ, Pdu, PresentationContextProposed,
-    PresentationContextResult, PresentationContextResultReason,
+    AbortRQServiceProviderReason, AbortRQSource, AssociationAC, AssociationRJ, AssociationRJResult,
+    AssociationRJServiceProviderASCEReason, AssociationRJServiceProviderPresentationReason,
+    AssociationRJServiceUserReason, AssociationRJSource, AssociationRQ, Pdu,
+    PresentationContextProposed, PresentationContextResult, PresentationContextResultReason,
 };
 use ipnet::IpNet;
 use tokio::net::{TcpListener, TcpStream};
@@ -29,8 +29,8 @@ use super::association::{
 use super::classes::IMPLICIT_LITTLE;
 use super::command::{C_CANCEL_RQ, C_ECHO_RQ, Command};
 use super::limits::{
-    ACCEPT_PAUSE, ASSOCIATE_WAIT, ASSOCIATIONS_MAX, CONTEXTS_MAX, DRAIN_WAIT, REFUSALS_MAX,
-    REQUEST_WAIT,
+    ACCEPT_PAUSE, ASSOCIATE_WAIT, ASSOCIATIONS_MAX, CONTEXTS_MAX, DRAIN_WAIT, DROPPED_BYTES_MAX,
+    REFUSALS_MAX, REQUEST_WAIT, STOP_WAIT,
 };
 use super::services::VERIFICATION;
 use super::status;
@@ -123,7 +123,9 @@ impl Door {
         }
         drop(listener);
         open.close();
-        open.wait().await;
+        if timeout(STOP_WAIT, open.wait()).await.is_err() {
+            log::warn!(zone = ZONE; "associations were still open after {STOP_WAIT:?}");
+        }
     }
 }
 
@@ -135,62 +137,90 @@ async fn connection(
     has_place: bool,
     stop: CancellationToken,
 ) -> &'static str {
-    let Some(stream) = established(stream, service).await else { return "broken" };
     let drained = async {
         stop.cancelled().await;
         sleep(DRAIN_WAIT).await;
     };
     tokio::pin!(drained);
+    let stream = tokio::select! {
+        stream = established(stream, service) => stream,
+        () = &mut drained => return "stopped",
+    };
+    let Some(stream) = stream else { return "broken" };
     let mut association = Association::over(stream, ASSOCIATE_WAIT);
-    let asked = tokio::select! {
-        asked = association.pdu() => asked,
-        () = &mut drained => {
-            association.abort().await;
-            return "stopped";
+    let ended = tokio::select! {
+        ended = spoken(&mut association, service, has_place) => ended,
+        () = &mut drained => Ended::Stopped,
+    };
+    let user = AbortRQSource::ServiceUser;
+    let outcome = match ended {
+        Ended::Released => "released",
+        Ended::Stopped => {
+            association.send_abort(user).await;
+            "stopped"
+        }
+        Ended::Refused(rejection, why) => {
+            log::info!(zone = ZONE, peer:%; "an association was refused: {why}");
+            let _ = association.send(&Pdu::AssociationRJ(rejection)).await;
+            "refused"
+        }
+        // Who was silent, hung up or aborted is told nothing (PS3.8 9.2.3, AA-2 to AA-5).
+        Ended::Unasked(fault) => {
+            log::info!(zone = ZONE, peer:%; "no association: {}", fault.detail);
+            if fault.step != BROKEN {
+                return "broken";
+            }
+            association.send_abort(user).await;
+            "broken"
+        }
+        Ended::Broken(fault) if fault.step == "aborted" => return "aborted",
+        Ended::Broken(fault) => {
+            log::info!(zone = ZONE, peer:%; "an association broke off: {}", fault.detail);
+            let reason = AbortRQServiceProviderReason::ReasonNotSpecified;
+            association.send_abort(AbortRQSource::ServiceProvider(reason)).await;
+            "broken"
         }
     };
-    let told = match asked {
-        Ok(Pdu::AssociationRQ(asked)) => negotiate(&mut association, &asked, service, has_place),
-        Ok(other) => Err(Refusal::Broken(unexpected(&other))),
-        Err(fault) => Err(Refusal::Broken(fault)),
+    association.linger().await;
+    outcome
+}
+
+/// The step of a fault that says that the peer broke the protocol.
+const BROKEN: &str = "broken pdu";
+
+/// How a connection ended.
+enum Ended {
+    /// The peer said goodbye.
+    Released,
+    /// We stop.
+    Stopped,
+    /// No association, of which the peer is told and our log.
+    Refused(AssociationRJ, String),
+    /// What came is no request for one, or nothing came.
+    Unasked(Fault),
+    /// It broke off.
+    Broken(Fault),
+}
+
+/// Takes a request for an association and answers what is asked on it.
+async fn spoken(association: &mut Association, service: &Service, has_place: bool) -> Ended {
+    let told = match association.pdu().await {
+        Ok(Pdu::AssociationRQ(asked)) => negotiate(association, &asked, service, has_place),
+        Ok(Pdu::ReleaseRQ) => {
+            Err(Ended::Unasked(Fault::peer(BROKEN, "A-RELEASE-RQ came where it must not")))
+        }
+        Ok(other) => Err(Ended::Unasked(unexpected(&other))),
+        Err(fault) => Err(Ended::Unasked(fault)),
     };
     let accepted = match told {
         Ok(accepted) => accepted,
-        Err(Refusal::Told(rejection, why)) => {
-            log::info!(zone = ZONE, peer:%; "an association was refused: {why}");
-            if association.send(&Pdu::AssociationRJ(rejection)).await.is_ok() {
-                association.linger().await;
-            }
-            return "refused";
-        }
-        Err(Refusal::Broken(fault)) => {
-            log::info!(zone = ZONE, peer:%; "no association: {}", fault.detail);
-            association.abort().await;
-            return "broken";
-        }
+        Err(ended) => return ended,
     };
-    let ended = match association.send(&Pdu::AssociationAC(accepted)).await {
-        Ok(()) => tokio::select! {
-            ended = answer(&mut association) => ended.map(|()| Ended::Released),
-            () = &mut drained => Ok(Ended::Stopped),
-        },
+    let answered = match association.send(&Pdu::AssociationAC(accepted)).await {
+        Ok(()) => answer(association).await,
         Err(fault) => Err(fault),
     };
-    match ended {
-        Ok(Ended::Released) => {
-            association.linger().await;
-            "released"
-        }
-        Ok(Ended::Stopped) => {
-            association.abort().await;
-            "stopped"
-        }
-        Err(fault) => {
-            log::info!(zone = ZONE, peer:%; "an association broke off: {}", fault.detail);
-            association.abort().await;
-            "broken"
-        }
-    }
+    answered.map_or_else(Ended::Broken, |()| Ended::Released)
 }
 
 /// The connection, with TLS where the listener speaks it.
@@ -210,14 +240,6 @@ async fn established(stream: TcpStream, service: &Service) -> Option<Box<dyn Str
     }
 }
 
-/// Why there is no association.
-enum Refusal {
-    /// The peer is told, and our log.
-    Told(AssociationRJ, String),
-    /// What came is no request for one.
-    Broken(Fault),
-}
-
 /// Judges a request for an association (PS3.8 7.1.1). A title that is wrong is told before a lack
 /// of places: waiting does not mend it.
 fn negotiate(
@@ -225,16 +247,16 @@ fn negotiate(
     asked: &AssociationRQ,
     service: &Service,
     has_place: bool,
-) -> Result<AssociationAC, Refusal> {
+) -> Result<AssociationAC, Ended> {
     use AssociationRJServiceUserReason as User;
     let user = |reason, why: String| {
-        Refusal::Told(permanent(AssociationRJSource::ServiceUser(reason)), why)
+        Ended::Refused(permanent(AssociationRJSource::ServiceUser(reason)), why)
     };
     // Bit 0 is version 1, and only it is looked at (PS3.8 9.3.2).
     if asked.protocol_version & 1 == 0 {
         let reason = AssociationRJServiceProviderASCEReason::ProtocolVersionNotSupported;
         let why = "it speaks another version of the protocol".to_owned();
-        return Err(Refusal::Told(
+        return Err(Ended::Refused(
             permanent(AssociationRJSource::ServiceProviderASCE(reason)),
             why,
         ));
@@ -244,10 +266,10 @@ fn negotiate(
         let why = "its application context is not DICOM's".to_owned();
         return Err(user(User::ApplicationContextNameNotSupported, why));
     }
-    let Ok(calling) = AeTitle::try_from(asked.calling_ae_title.as_str()) else {
+    let Some(calling) = title(&asked.calling_ae_title) else {
         return Err(user(User::CallingAETitleNotRecognized, "its own title is none".to_owned()));
     };
-    let called = AeTitle::try_from(asked.called_ae_title.as_str()).ok();
+    let called = title(&asked.called_ae_title);
     if called.as_ref() != Some(&service.title) {
         let called = called.map_or_else(|| "no title".to_owned(), |title| title.to_string());
         let why = format!("{calling} calls {called}; zone.dicom.ae_title is {}", service.title);
@@ -257,13 +279,13 @@ fn negotiate(
         let reason = AssociationRJServiceProviderPresentationReason::LocalLimitExceeded;
         let source = AssociationRJSource::ServiceProviderPresentation(reason);
         let rejection = AssociationRJ { result: AssociationRJResult::Transient, source };
-        return Err(Refusal::Told(rejection, format!("{ASSOCIATIONS_MAX} are open already")));
+        return Err(Ended::Refused(rejection, format!("{ASSOCIATIONS_MAX} are open already")));
     }
     if asked.presentation_contexts.len() > CONTEXTS_MAX {
         let words = format!("more than {CONTEXTS_MAX} presentation contexts");
-        return Err(Refusal::Broken(Fault::peer("broken pdu", words)));
+        return Err(Ended::Unasked(Fault::peer(BROKEN, words)));
     }
-    association.fit(&asked.user_variables).map_err(Refusal::Broken)?;
+    association.fit(&asked.user_variables).map_err(Ended::Unasked)?;
     let results: Vec<_> = asked.presentation_contexts.iter().map(judged).collect();
     let accepted = results.iter().filter_map(|result| {
         let is_accepted = result.reason == PresentationContextResultReason::Acceptance;
@@ -283,6 +305,11 @@ fn negotiate(
         presentation_contexts: results,
         user_variables: own_variables(),
     })
+}
+
+/// A title as peers write it, some of them as a text of C with what follows its end.
+fn title(text: &str) -> Option<AeTitle> {
+    AeTitle::try_from(text.split('\0').next().unwrap_or_default()).ok()
 }
 
 fn permanent(source: AssociationRJSource) -> AssociationRJ {
@@ -306,31 +333,28 @@ fn judged(proposed: &PresentationContextProposed) -> PresentationContextResult {
     PresentationContextResult { id: proposed.id, reason, transfer_syntax }
 }
 
-/// How an association ended.
-enum Ended {
-    /// The peer said goodbye.
-    Released,
-    /// We stop.
-    Stopped,
-}
-
 /// Answers requests until the peer releases the association.
 async fn answer(association: &mut Association) -> Result<(), Fault> {
     while let Some((id, request)) = association.request().await? {
-        if association.context_of(id).is_none() {
+        let Some(context) = association.context_of(id) else {
             let words = format!("a command on context {id}, which was not agreed");
-            return Err(Fault::peer("broken pdu", words));
-        }
-        if request.data_set || request.is_answer() {
+            return Err(Fault::peer(BROKEN, words));
+        };
+        let class = context.class.clone();
+        let known = request.field == C_ECHO_RQ;
+        if request.is_answer() || (known && request.data_set) {
             let words = format!("command {:04X} with what does not belong to it", request.field);
-            return Err(Fault::peer("broken pdu", words));
+            return Err(Fault::peer(BROKEN, words));
+        }
+        if request.data_set {
+            association.data_set(id, DROPPED_BYTES_MAX).await?;
         }
         // Nothing is under way that could be cancelled, and it has no answer (PS3.7 9.3.2.3).
         if request.field == C_CANCEL_RQ {
             continue;
         }
-        let known = request.field == C_ECHO_RQ;
         let status = if known { status::SUCCESS } else { status::UNRECOGNIZED_OPERATION };
+        let request = Command { class, instance: String::new(), ..request };
         association.ask(id, &Command::answering(&request, status), &[]).await?;
     }
     Ok(())

@@ -15,6 +15,16 @@ pub const PDU_BYTES_SENT_MAX: u32 = 65_536;
 /// Bytes of a command set. Twenty elements take some hundred; a list of 2,000 attributes fits.
 pub const COMMAND_BYTES_MAX: usize = 16 << 10;
 
+/// Characters of what is said of a PDU that cannot be read.
+pub const FAULT_CHARACTERS_MAX: usize = 120;
+
+/// Bytes of a UID (PS3.5 9.1).
+pub const UID_BYTES_MAX: usize = 64;
+
+/// Bytes of a data set that comes with a request which no service here takes: read and dropped, so
+/// that it can be answered.
+pub const DROPPED_BYTES_MAX: usize = 1 << 20;
+
 /// Fragments of a command set: all send it in one.
 pub const COMMAND_FRAGMENTS_MAX: usize = 64;
 
@@ -65,9 +75,14 @@ pub const REQUEST_WAIT: Duration = Duration::from_secs(90);
 /// For what an archive came for, when we stop: a C-ECHO takes some milliseconds.
 pub const DRAIN_WAIT: Duration = Duration::from_secs(2);
 
+/// How long a stop may take in all: [`DRAIN_WAIT`], then the last word and the peer's hanging up,
+/// each within [`RELEASE_WAIT`].
+pub const STOP_WAIT: Duration = Duration::from_secs(10);
+
 /// After a connection could not be taken.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+const _: () = assert!(STOP_WAIT.as_secs() > DRAIN_WAIT.as_secs() + 2 * RELEASE_WAIT.as_secs());
 const _: () = assert!(PDU_BYTES_MIN < PDU_BYTES_SENT_MAX && PDU_BYTES_SENT_MAX <= PDU_BYTES_MAX);
 const _: () = assert!(UIDS_MAX * 65 < PDU_BYTES_SENT_MAX as usize, "a request fits one PDU");
 const _: () = assert!(MATCH_BYTES_MAX <= MATCHES_BYTES_MAX);

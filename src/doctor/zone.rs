@@ -226,7 +226,7 @@ fn of_certificate(
     certificate: &Certificate,
     now: Time,
 ) -> Vec<Finding> {
-    if let Err(fault) = http::acceptor(certificate) {
+    if let Err(fault) = http::acceptor(certificate, &[]) {
         let words = Words::new(
             format!("证书或私钥不可用：{fault}"),
             format!("certificate or key do not work: {fault}"),

@@ -38,8 +38,11 @@ pub enum TlsFault {
     },
 }
 
-/// Reads chain and key, offers HTTP/2 and HTTP/1.1.
-pub fn acceptor(certificate: &Certificate) -> Result<TlsAcceptor, TlsFault> {
+/// HTTP/2 and HTTP/1.1 as TLS names them (RFC 7301).
+pub const HTTP: &[&[u8]] = &[b"h2", b"http/1.1"];
+
+/// Reads chain and key, and offers these protocols; with none the peer's are not looked at.
+pub fn acceptor(certificate: &Certificate, protocols: &[&[u8]]) -> Result<TlsAcceptor, TlsFault> {
     let chain_path = certificate.chain.display().to_string();
     let pem = |path: String| move |source| TlsFault::Pem { path, source };
     let chain: Vec<_> = CertificateDer::pem_file_iter(&certificate.chain)
@@ -51,6 +54,6 @@ pub fn acceptor(certificate: &Certificate) -> Result<TlsAcceptor, TlsFault> {
         .with_no_client_auth()
         .with_single_cert(chain, key)
         .map_err(|source| TlsFault::Config { path: chain_path, source })?;
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.alpn_protocols = protocols.iter().map(|one| one.to_vec()).collect();
     Ok(TlsAcceptor::from(Arc::new(config)))
 }

@@ -581,8 +581,8 @@ fn plans_in(connection: &Connection, notice: i64) -> Result<Vec<i64>, LedgerErro
     ids(connection, sql, params![notice])
 }
 
-/// The notice that this one would repeat: of the same patient, as one plan of both says. Who opens a
-/// patient before the sources have answered has a plan of his own beside the registration's, and
+/// The notice that this one would repeat: of the same patient, as one plan of both says. Who opens
+/// a patient before the sources have answered has a plan of his own beside the registration's, and
 /// names both the next time.
 fn same(writing: &Writing<'_>, notice: &NewNotice, now: Time) -> Result<Option<i64>, LedgerError> {
     let connection = writing.connection;

@@ -1,9 +1,9 @@
-"""An archive that verifies, by pynetdicom: C-ECHO, and what else it asks for is told apart.
+"""An archive that verifies, by pynetdicom.
 
     verify_scu.py HOST PORT CALLED
 
 Proposes verification in each uncompressed syntax and CT storage, with a PDU length of its own,
-echoes three times, asks for a search on the context of verification, and prints what it got.
+echoes three times, and prints what it got.
 """
 
 import json

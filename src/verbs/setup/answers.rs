@@ -124,6 +124,13 @@ impl Answers {
         mistakes
     }
 
+    /// Where archives verify; `None`: they need not.
+    pub fn dicom_address(&self) -> Option<String> {
+        let machine = self.one("machine");
+        line(&machine, "ae_title")?;
+        line(&machine, "dicom_address").or_else(|| line(&machine, "hospital_address"))
+    }
+
     fn ports(&self) -> Vec<Mistake> {
         let machine = self.one("machine");
         let at = |address: &str, key: &'static str| {
@@ -134,7 +141,11 @@ impl Answers {
             at("hospital_address", "hospital_tls_port"),
             at("cloud_address", "cloud_port"),
             at("cloud_address", "cloud_tls_port"),
-            at("hospital_address", "dicom_port"),
+            (
+                self.dicom_address().unwrap_or_default(),
+                number(&machine, "dicom_port"),
+                "dicom_port",
+            ),
         ];
         let taken = |at: usize| {
             let (address, port, _) = &all[at];

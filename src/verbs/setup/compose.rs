@@ -161,8 +161,9 @@ impl Work<'_> {
         self.done.tls = self.site.folder.join("tls");
         let schemes: Vec<String> = self.cloud_schemes();
         let has = |scheme: &str| schemes.iter().any(|one| one == scheme);
-        let local = "127.0.0.1".to_owned();
+        let console_at = line(&machine, "console_address").unwrap_or_default();
         let title = line(&machine, "ae_title");
+        let dicom_at = self.answers.dicom_address().unwrap_or_else(|| at.clone());
         let wanted = [
             (SocketUnit::Hospital, "hospital", "listen", &at, "hospital_port", true),
             (SocketUnit::HospitalTls, "hospital", "listen_tls", &at, "hospital_tls_port", true),
@@ -175,8 +176,8 @@ impl Work<'_> {
                 "cloud_tls_port",
                 has("https"),
             ),
-            (SocketUnit::Console, "console", "listen", &local, "console_port", true),
-            (SocketUnit::Dicom, "dicom", "listen", &at, "dicom_port", title.is_some()),
+            (SocketUnit::Console, "console", "listen", &console_at, "console_port", true),
+            (SocketUnit::Dicom, "dicom", "listen", &dicom_at, "dicom_port", title.is_some()),
         ];
         let rewrite = self.changed("machine") || self.changed("caller");
         for (unit, zone, key, address, port, is_wanted) in wanted {
@@ -189,7 +190,9 @@ impl Work<'_> {
                 self.listener(zone, key, place);
             }
         }
-        if rewrite && document::has_zone(&self.document, "dicom") {
+        // Where nothing is listened on without TLS, the title was never answered here.
+        let was_answered = line(&self.present.one("machine"), "ae_title").is_some();
+        if rewrite && (title.is_some() || was_answered) {
             let Some(zones) = self.edited("zone", document::zones) else { return };
             put_text(table(zones, "dicom", ABOUT_DICOM), "ae_title", title);
         }

@@ -309,10 +309,10 @@ fn his_line(answers: &Answers, composed: &Composed, places: &Places, site: &Site
 
 fn archive_line(answers: &Answers) -> Option<HandOver> {
     let machine = answers.one("machine");
-    let (title, address) = (line(&machine, "ae_title")?, line(&machine, "hospital_address")?);
+    let (title, address) = (line(&machine, "ae_title")?, answers.dicom_address()?);
     let port = number(&machine, "dicom_port")?;
     Some(HandOver {
-        zh: format!("PACS：以 C-ECHO 验证连接：AE 标题 {title}，地址 {address}，端口 {port}"),
+        zh: format!("PACS 请用 C-ECHO 测试连通：本机 AE 标题 {title}，地址 {address}，端口 {port}"),
         en: format!("PACS: verify by C-ECHO: AE title {title}, address {address}, port {port}"),
     })
 }

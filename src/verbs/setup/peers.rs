@@ -164,15 +164,15 @@ async fn machine(config: &Config, answers: &Answers) -> Vec<Finding> {
     let clouds = clouds.iter().filter(|one| answer(one, "kind").as_deref() == Some("cloud"));
     let schemes: Vec<String> = clouds.filter_map(|one| answer(one, "scheme")).collect();
     let has = |scheme: &str| schemes.iter().any(|one| one == scheme);
-    for (name, address, port, is_wanted) in [
-        ("hospital", "hospital_address", "hospital_port", true),
-        ("hospital", "hospital_address", "hospital_tls_port", true),
-        ("cloud", "cloud_address", "cloud_port", has("http")),
-        ("cloud", "cloud_address", "cloud_tls_port", has("https")),
-        ("dicom", "hospital_address", "dicom_port", answer(&machine, "ae_title").is_some()),
+    let at = |key: &str| answer(&machine, key);
+    for (name, address, port) in [
+        ("hospital", at("hospital_address"), "hospital_port"),
+        ("hospital", at("hospital_address"), "hospital_tls_port"),
+        ("cloud", at("cloud_address").filter(|_| has("http")), "cloud_port"),
+        ("cloud", at("cloud_address").filter(|_| has("https")), "cloud_tls_port"),
+        ("dicom", answers.dicom_address(), "dicom_port"),
     ] {
-        let parts = answer(&machine, address).zip(number(&machine, port));
-        let Some((address, port)) = parts.filter(|_| is_wanted) else { continue };
+        let Some((address, port)) = address.zip(number(&machine, port)) else { continue };
         let address = if address.contains(':') { format!("[{address}]") } else { address };
         let text = format!(
             "data = \"/\"\n[[hospital]]\ncode = \"H\"\n\

@@ -3,7 +3,7 @@
 //! Only what the questions are about is read. What else stands in the file is neither asked nor
 //! touched, see `compose`.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::Path;
 
 use toml::{Table, Value};
@@ -102,9 +102,10 @@ fn machine(config: &Table, site: &Site) -> Table {
     for (zone, key, address) in places {
         let Some(address) = address else { continue };
         machine.insert(key.to_owned(), Value::Integer(i64::from(address.port())));
-        if matches!(zone, "hospital" | "cloud") {
-            let address: IpAddr = address.ip();
-            put_text(&mut machine, &format!("{zone}_address"), Some(address.to_string()));
+        let (key, address) = (format!("{zone}_address"), address.ip().to_string());
+        // Archives come to the hospital's address unless another is named.
+        if zone != "dicom" || line(&machine, "hospital_address").as_ref() != Some(&address) {
+            put_text(&mut machine, &key, Some(address));
         }
     }
     if dicom.contains_key("listen") {

@@ -297,7 +297,7 @@ static HOSPITAL: [Question; 2] = [
     ),
 ];
 
-static MACHINE: [Question; 13] = [
+static MACHINE: [Question; 15] = [
     asked(
         "hospital_address",
         Ip,
@@ -339,7 +339,7 @@ static MACHINE: [Question; 13] = [
         Nothing,
         "FOREPOST",
         text(
-            "本机的 AE 标题，PACS 用它以 C-ECHO 验证与本机的连接（不用则回车）",
+            "本机的 AE 标题，供 PACS 用 C-ECHO 测试与本机是否连通（不用则回车）",
             "Our AE title, by which archives verify their way to this machine by C-ECHO (Enter: \
              they need not)",
         ),
@@ -371,12 +371,22 @@ static MACHINE: [Question; 13] = [
         .unspoken(),
     asked("cloud_tls_port", Port, Is("8443"), "8443", text("云侧 HTTPS 端口", "HTTPS, clouds"))
         .unspoken(),
+    asked("console_port", Port, Is("9180"), "9180", text("管理端口", "The administrators' port"))
+        .unspoken(),
     asked(
-        "console_port",
-        Port,
-        Is("9180"),
-        "9180",
-        text("管理端口，仅 127.0.0.1", "The administrators' port, on 127.0.0.1 only"),
+        "console_address",
+        Ip,
+        Is("127.0.0.1"),
+        "127.0.0.1",
+        text("管理端口的地址", "The address of the administrators' port"),
+    )
+    .unspoken(),
+    asked(
+        "dicom_address",
+        Ip,
+        Nothing,
+        "192.0.2.10",
+        text("DICOM 端口的地址（默认同院内）", "The address of DICOM, where not the hospital's"),
     )
     .unspoken(),
     asked("dicom_port", Port, Is("104"), "104", text("DICOM 端口", "DICOM, hospital")).unspoken(),

@@ -148,9 +148,15 @@ impl Site {
         // Those that were set up before and are not wanted any more would hold their ports.
         let unwanted = SocketUnit::ALL.into_iter().filter(|unit| !units.contains(unit));
         let unwanted = unwanted.filter(|unit| self.at(&unit.drop_in()).exists());
-        let unwanted: Vec<String> = unwanted.map(SocketUnit::unit).collect();
+        let unwanted: Vec<SocketUnit> = unwanted.collect();
         if !unwanted.is_empty() {
-            systemctl(&with(&["disable", "--now"], &unwanted))?;
+            let names: Vec<String> = unwanted.iter().map(|unit| unit.unit()).collect();
+            systemctl(&with(&["disable", "--now"], &names))?;
+            // Wanted again, its address is a new one, for which the service is stopped first: a
+            // socket does not start beside the service that it is for.
+            for unit in &unwanted {
+                fs::remove_file(self.at(&unit.drop_in())).map_err(|error| error.to_string())?;
+            }
         }
         if !sockets.is_empty() {
             systemctl(&with(&["enable", "--now"], &sockets))?;

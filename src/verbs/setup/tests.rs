@@ -10,9 +10,10 @@ use super::compose::{Composed, NewFile, compose};
 use super::peers;
 use super::present;
 use super::questions::{Kind, SECTIONS, Standard};
-use super::site::Site;
+use super::site::{Site, SocketUnit};
 use super::template::template;
 use super::write::{Written, write};
+use crate::config::Config;
 use crate::model::Time;
 
 /// Every section and every kind of entry. The files named stand in the folder of the test.
@@ -96,6 +97,53 @@ fn site() -> (tempfile::TempDir, Site) {
     let root = tempfile::tempdir().unwrap();
     let site = Site::new(root.path(), Path::new("/etc/forepost/forepost.toml"));
     (root, site)
+}
+
+/// The least that is answered.
+const SMALL: &str = "[[hospital]]\ncode = \"H1\"\n[his]\ntoken = true\n\
+                     [machine]\nhospital_address = \"192.0.2.10\"\n";
+
+#[test]
+fn a_title_opens_the_door_for_archives_and_without_it_the_door_goes() {
+    let (_root, site) = site();
+    let (_, first) = composed(&format!("{SMALL}ae_title = \"GATE\"\n"), "", &site);
+    let zone = "[zone.dicom]\nlisten = \"systemd:dicom\"\nae_title = \"GATE\"";
+    assert!(first.text.contains(zone), "{}", first.text);
+    store(&first, &site);
+    assert_eq!(site.bound(SocketUnit::Dicom), Some("192.0.2.10:104".parse().unwrap()));
+    // The hospital's address moves, and this one with it.
+    let (_, moved) = composed("[machine]\nhospital_address = \"192.0.2.11\"\n", &first.text, &site);
+    store(&moved, &site);
+    assert_eq!(site.bound(SocketUnit::Dicom), Some("192.0.2.11:104".parse().unwrap()));
+    let present = present::answers(&moved.text.parse().unwrap(), &site);
+    let mut answers = present.clone();
+    let mut machine = answers.one("machine");
+    machine.remove("ae_title");
+    answers.set("machine", machine);
+    let gone = compose(&answers, &present, &moved.text, &site).unwrap();
+    assert!(!gone.text.contains("GATE") && !gone.text.contains("systemd:dicom"), "{}", gone.text);
+    assert!(!gone.units.contains(&SocketUnit::Dicom));
+    // The files that it names lie in the test's folder; of the zone nothing is wrong.
+    let said = Config::parse(&gone.text, "x").err().map(|fault| fault.to_string());
+    assert!(!said.unwrap_or_default().contains("dicom"));
+}
+
+#[test]
+fn addresses_and_titles_that_were_written_by_hand_stay_where_nobody_asks_for_them() {
+    let (_root, site) = site();
+    let (_, first) = composed(&format!("{SMALL}sockets = false\n"), "", &site);
+    let by_hand = first.text.replace("127.0.0.1:9180", "192.0.2.99:9180")
+        + "\n[zone.dicom]\nlisten_tls = \"192.0.2.98:2762\"\nae_title = \"OWN\"\n\
+           certificate = \"/c\"\ncertificate_key = \"/k\"\n";
+    let (_, again) = composed("[machine]\ntime_server = \"ntp.local\"\n", &by_hand, &site);
+    for line in ["listen = \"192.0.2.99:9180\"", "ae_title = \"OWN\"", "\"192.0.2.98:2762\""] {
+        assert!(again.text.contains(line), "{line} in\n{}", again.text);
+    }
+    let elsewhere =
+        first.text + "\n[zone.dicom]\nlisten = \"192.0.2.98:104\"\nae_title = \"OWN\"\n";
+    let (_, again) = composed("[machine]\ntime_server = \"ntp.local\"\n", &elsewhere, &site);
+    let zone = "[zone.dicom]\nlisten = \"192.0.2.98:104\"\nae_title = \"OWN\"\n";
+    assert!(again.text.contains(zone), "{}", again.text);
 }
 
 #[test]
