@@ -20,12 +20,13 @@ use crate::clock;
 use crate::config::{Config, Listen, Zone};
 use crate::console::Board;
 use crate::delivery::Delivery;
-use crate::dicom::{self, AeTitle};
+use crate::dicom;
 use crate::doctor::{Daily, Subjects};
 use crate::host::{self, CredentialFault, SocketFault, Sockets};
 use crate::http::{self, Door, ServeError, TlsFault};
 use crate::intake::Intake;
 use crate::ledger::{Ledger, LedgerError, Sm2KeyFault};
+use crate::listen::Service;
 use crate::notice::Notices;
 use crate::prefetch::Prefetch;
 use crate::storage::Storage;
@@ -233,8 +234,13 @@ impl App {
         if !doors.iter().any(|one| one.door.zone == ZONES[0]) {
             return Err(StartError::NoHospitalZone);
         }
+        let services = build::services(&config.dicom_zone, &[], &config.ae_title)?;
+        let door = |before: Option<&dicom::Door>, service| match before {
+            Some(before) => before.beside(service),
+            None => dicom::Door::new(service),
+        };
         let (dicom_doors, dicom_listeners) =
-            bind_dicom(&config.dicom_zone, &config.ae_title, &mut sockets).await?;
+            bind_zone(ZONES[3], services, door, &mut sockets).await?;
         if !sockets.is_empty() {
             let names = sockets.names();
             log::warn!(names; "sockets that systemd passed and no zone listens on are closed");
@@ -289,9 +295,9 @@ impl App {
         let zones = [config.hospital_zone, config.cloud_zone, config.console_zone];
         let mut services = Vec::new();
         for (zone, router) in zones.iter().zip(wired.routers) {
-            services.extend(build::services(zone, &router)?);
+            services.extend(build::services(zone, http::HTTP, &router)?);
         }
-        let dicom_services = build::dicom_services(&config.dicom_zone, &config.ae_title)?;
+        let dicom_services = build::services(&config.dicom_zone, &[], &config.ae_title)?;
         // From here on nothing fails. The listeners are the same, so are their places.
         self.lasting.prefetch.replace(policy);
         self.lasting.delivery.replace(outlets);
@@ -340,44 +346,40 @@ struct Listener<D> {
     address: Option<SocketAddr>,
 }
 
-/// Binds every listener, zone by zone, the plain one first; a zone's share their requests.
+/// Binds every listener of the zones that speak HTTP.
 async fn bind_all(
     zones: &[Zone; 3],
     routers: [Router; 3],
     sockets: &mut Sockets,
 ) -> Result<(Vec<Listener<Door>>, Vec<TcpListener>), StartError> {
     let boot: Arc<str> = format!("{:x}", clock::now().0 & 0xffff_ffff).into();
-    let (mut doors, mut listeners): (Vec<Listener<Door>>, Vec<TcpListener>) = Default::default();
+    let (mut doors, mut listeners): (Vec<_>, Vec<_>) = Default::default();
     for ((name, zone), router) in ZONES.into_iter().zip(zones).zip(routers) {
-        for (listen, service) in build::services(zone, &router)? {
-            let tls = service.tls.is_some();
-            let door = match doors.last() {
-                Some(before) if before.door.zone == name => before.door.beside(service),
-                _ => Door::new(name, Arc::clone(&boot), service),
-            };
-            let listener = bind(name, tls, &listen, sockets).await?;
-            let address = listener.local_addr().ok();
-            doors.push(Listener { door, tls, address });
-            listeners.push(listener);
-        }
+        let services = build::services(zone, http::HTTP, &router)?;
+        let door = |before: Option<&Door>, service| match before {
+            Some(before) => before.beside(service),
+            None => Door::new(name, Arc::clone(&boot), service),
+        };
+        let (own, bound) = bind_zone(name, services, door, sockets).await?;
+        doors.extend(own);
+        listeners.extend(bound);
     }
     Ok((doors, listeners))
 }
 
-/// The same for the zone of archives.
-async fn bind_dicom(
-    zone: &Zone,
-    title: &AeTitle,
+/// Binds the listeners of a zone, the plain one first, each with a door that is made of the one
+/// before it: they share what comes in.
+async fn bind_zone<B, D>(
+    zone: &'static str,
+    services: Vec<(Listen, Service<B>)>,
+    door: impl Fn(Option<&D>, Service<B>) -> D,
     sockets: &mut Sockets,
-) -> Result<(Vec<Listener<dicom::Door>>, Vec<TcpListener>), StartError> {
-    let (mut doors, mut listeners): (Vec<Listener<dicom::Door>>, _) = (Vec::new(), Vec::new());
-    for (listen, service) in build::dicom_services(zone, title)? {
+) -> Result<(Vec<Listener<D>>, Vec<TcpListener>), StartError> {
+    let (mut doors, mut listeners): (Vec<Listener<D>>, _) = (Vec::new(), Vec::new());
+    for (listen, service) in services {
         let tls = service.tls.is_some();
-        let door = match doors.last() {
-            Some(before) => before.door.beside(service),
-            None => dicom::Door::new(service),
-        };
-        let listener = bind("dicom", tls, &listen, sockets).await?;
+        let door = door(doors.last().map(|before| &before.door), service);
+        let listener = bind(zone, tls, &listen, sockets).await?;
         let address = listener.local_addr().ok();
         doors.push(Listener { door, tls, address });
         listeners.push(listener);

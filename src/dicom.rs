@@ -29,7 +29,7 @@ mod status;
 
 pub use association::{AeTitle, Association, Node, NodeWaits, Proposal};
 pub use classes::{COMMON_CLASSES, packed, proposals};
-pub use door::{Door, Service};
+pub use door::Door;
 pub use file::{StoredFile, file_head};
 pub use query::{Level, Query};
 

@@ -20,6 +20,6 @@ pub use hospital::{Hospital, HospitalDoor, router as hospital_router};
 pub use page::{POLICY, escaped, guarded, is_foreign, read_form, see};
 pub use reply::bare;
 pub use request::{host, read_body};
-pub use serve::{Door, ServeError, Service, bind};
+pub use serve::{Door, ServeError, bind};
 pub use tls::{Certificate, HTTP, TlsFault, acceptor};
 pub use zero_copy::{Files, Mapped, ZeroCopy};

@@ -37,6 +37,7 @@ pub mod dicom;
 pub mod dicomweb;
 pub mod host;
 pub mod http;
+pub mod listen;
 pub mod upstream;
 pub mod views;
 pub mod workstation;

@@ -27,6 +27,10 @@ pub const HEAD_WAIT_MS: u64 = 10_000;
 /// [`BODY_BYTES_MAX`] in it at 1.2 Mbit/s.
 pub const BODY_WAIT_MS: u64 = 30_000;
 
+/// Milliseconds for which a listener rests after a connection that could not be taken: descriptors
+/// that ran out come back as others end.
+pub const ACCEPT_PAUSE_MS: u64 = 100;
+
 /// Connections of one zone at once: 300 workstations of six each, and the servers.
 pub const CONNECTIONS_MAX: usize = 2_048;
 

@@ -38,13 +38,15 @@ const FLOORS: [&[&str]; 6] = [
         "relay",
         "storage",
     ],
-    &["http", "dicom", "dicomweb", "upstream", "views", "console", "workstation", "host"],
+    &["http", "dicom", "dicomweb", "upstream", "views", "console", "workstation", "host", "listen"],
     &["main", "app", "config", "doctor", "verbs"],
 ];
 
 /// Who may name a neighbour of the same floor, and which.
 const SIDEWAYS: &[(&[&str], &[&str])] = &[
     (&["dicomweb", "console", "workstation"], &["http"]),
+    // Whoever may not connect is kept out by one piece of code.
+    (&["http", "dicom"], &["listen"]),
     (
         &["intake", "lookup", "settlement", "onward", "archive", "dictionary"],
         &["prefetch", "delivery", "relay"],

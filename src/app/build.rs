@@ -6,7 +6,6 @@ use axum::Router;
 use forepost_cache::Cache;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::Semaphore;
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use super::{Lasting, StartError, sm2_folder};
@@ -14,14 +13,14 @@ use crate::clock;
 use crate::config::{Config, Deliveries, Listen, SourceOptions, Zone};
 use crate::console::{self, Board, Console};
 use crate::delivery::{Delivery, Destination, Outlets};
-use crate::dicom::{self, AeTitle};
 use crate::dicomweb;
 use crate::dictionary::{self, Dictionary};
 use crate::doctor::{Daily, Subjects};
-use crate::http::{self, Callers, CloudDoor, HospitalDoor, Service};
+use crate::http::{self, Callers, CloudDoor, HospitalDoor};
 use crate::intake::{Intake, Opener};
 use crate::ledger::Ledger;
 use crate::limits::DOCUMENTS_MAX;
+use crate::listen::Service;
 use crate::lookup::Lookup;
 use crate::model::DictionaryKind;
 use crate::notice::Notices;
@@ -264,30 +263,18 @@ pub(super) fn wire(
     Ok(Wired { routers: [hospital, cloud, console], polled })
 }
 
-/// What each listener of a zone does, the plain one first.
-pub(super) fn services(zone: &Zone, router: &Router) -> Result<Vec<(Listen, Service)>, StartError> {
-    let service = |tls| Service { tls, allow: zone.allow.clone(), router: router.clone() };
-    Ok(listeners(zone, http::HTTP)?.into_iter().map(|(at, tls)| (at, service(tls))).collect())
-}
-
-/// The same of the zone of archives.
-pub(super) fn dicom_services(
-    zone: &Zone,
-    title: &AeTitle,
-) -> Result<Vec<(Listen, dicom::Service)>, StartError> {
-    let service = |tls| dicom::Service { tls, allow: zone.allow.clone(), title: title.clone() };
-    Ok(listeners(zone, &[])?.into_iter().map(|(at, tls)| (at, service(tls))).collect())
-}
-
-fn listeners(
+/// What each listener of a zone does, the plain one first. With TLS these protocols are offered.
+pub(super) fn services<B: Clone>(
     zone: &Zone,
     protocols: &[&[u8]],
-) -> Result<Vec<(Listen, Option<TlsAcceptor>)>, StartError> {
-    let mut listeners: Vec<_> = zone.listen.iter().map(|at| (at.clone(), None)).collect();
+    behind: &B,
+) -> Result<Vec<(Listen, Service<B>)>, StartError> {
+    let service = |tls| Service { tls, allow: zone.allow.clone(), behind: behind.clone() };
+    let mut services: Vec<_> = zone.listen.iter().map(|at| (at.clone(), service(None))).collect();
     if let Some((at, certificate)) = &zone.listen_tls {
-        listeners.push((at.clone(), Some(http::acceptor(certificate, protocols)?)));
+        services.push((at.clone(), service(Some(http::acceptor(certificate, protocols)?))));
     }
-    Ok(listeners)
+    Ok(services)
 }
 
 /// What the hospital calls.

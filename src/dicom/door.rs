@@ -7,7 +7,7 @@
 //! command of another service is answered "unrecognized operation". Nothing is kept of a peer.
 
 use std::net::IpAddr;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use dicom_ul::pdu::{
     AbortRQServiceProviderReason, AbortRQSource, AssociationAC, AssociationRJ, AssociationRJResult,
@@ -15,11 +15,9 @@ use dicom_ul::pdu::{
     AssociationRJServiceUserReason, AssociationRJSource, AssociationRQ, Pdu,
     PresentationContextProposed, PresentationContextResult, PresentationContextResultReason,
 };
-use ipnet::IpNet;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -29,12 +27,13 @@ use super::association::{
 use super::classes::IMPLICIT_LITTLE;
 use super::command::{C_CANCEL_RQ, C_ECHO_RQ, Command};
 use super::limits::{
-    ACCEPT_PAUSE, ASSOCIATE_WAIT, ASSOCIATIONS_MAX, CONTEXTS_MAX, DRAIN_WAIT, DROPPED_BYTES_MAX,
-    REFUSALS_MAX, REQUEST_WAIT, STOP_WAIT,
+    ASSOCIATE_WAIT, ASSOCIATIONS_MAX, CONTEXTS_MAX, DRAIN_WAIT, DROPPED_BYTES_MAX, REFUSALS_MAX,
+    REQUEST_WAIT, STOP_WAIT,
 };
 use super::services::VERIFICATION;
 use super::status;
 use crate::fault::Fault;
+use crate::listen::{Place, Service};
 
 /// In what a C-ECHO may be spoken of: it has no data set, so none of them matters.
 const SYNTAXES: [&str; 3] = [IMPLICIT_LITTLE, "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"];
@@ -42,74 +41,43 @@ const SYNTAXES: [&str; 3] = [IMPLICIT_LITTLE, "1.2.840.10008.1.2.1", "1.2.840.10
 /// The zone's name in logs and metrics.
 const ZONE: &str = "dicom";
 
-/// What a listener does with who connects, by the configuration.
-#[derive(Clone)]
-pub struct Service {
-    /// TLS (PS3.15 B), where the listener speaks it.
-    pub tls: Option<TlsAcceptor>,
-    /// Addresses that may connect; empty means all.
-    pub allow: Vec<IpNet>,
-    /// Our title; who calls another one is refused.
-    pub title: AeTitle,
-}
-
 /// One listener with what stands behind it.
 #[derive(Clone)]
 pub struct Door {
     associations: Arc<Semaphore>,
     refusals: Arc<Semaphore>,
-    service: Arc<RwLock<Arc<Service>>>,
+    place: Place<AeTitle>,
 }
 
 impl Door {
-    /// A door with [`ASSOCIATIONS_MAX`] associations at once.
-    pub fn new(service: Service) -> Door {
+    /// A door with [`ASSOCIATIONS_MAX`] associations at once. Behind it stands our title: who calls
+    /// another one is refused.
+    pub fn new(service: Service<AeTitle>) -> Door {
         Door {
             associations: Arc::new(Semaphore::new(ASSOCIATIONS_MAX)),
             refusals: Arc::new(Semaphore::new(REFUSALS_MAX)),
-            service: Arc::new(RwLock::new(Arc::new(service))),
+            place: Place::new(service),
         }
     }
 
     /// Another listener of the zone, which shares its associations.
-    pub fn beside(&self, service: Service) -> Door {
-        Door { service: Arc::new(RwLock::new(Arc::new(service))), ..self.clone() }
+    pub fn beside(&self, service: Service<AeTitle>) -> Door {
+        Door { place: Place::new(service), ..self.clone() }
     }
 
     /// From now on: new associations by the new list, title and certificate.
-    pub fn replace(&self, service: Service) {
-        let mut place = self.service.write().unwrap_or_else(PoisonError::into_inner);
-        *place = Arc::new(service);
+    pub fn replace(&self, service: Service<AeTitle>) {
+        self.place.replace(service);
     }
 
     /// Accepts until `stop`; then who is here may end what he came for within [`DRAIN_WAIT`].
     pub async fn serve(self, listener: TcpListener, stop: CancellationToken) {
         let open = TaskTracker::new();
-        loop {
-            let accepted = tokio::select! {
-                accepted = listener.accept() => accepted,
-                () = stop.cancelled() => break,
-            };
-            let (stream, address) = match accepted {
-                Ok(accepted) => accepted,
-                Err(error) => {
-                    // Out of descriptors, or the peer left: a pause keeps this from spinning.
-                    log::warn!(zone = ZONE; "accept: {error}");
-                    sleep(ACCEPT_PAUSE).await;
-                    continue;
-                }
-            };
-            let peer = address.ip().to_canonical();
-            let service = Arc::clone(&self.service.read().unwrap_or_else(PoisonError::into_inner));
-            let allow = &service.allow;
-            if !allow.is_empty() && !allow.iter().any(|net| net.contains(&peer)) {
-                metrics::counter!("connections_refused_total", "zone" => ZONE).increment(1);
-                continue;
-            }
-            let place = Arc::clone(&self.associations).try_acquire_owned().ok();
-            let has_place = place.is_some();
+        while let Some((stream, peer, service)) = self.place.accept(ZONE, &listener, &stop).await {
+            let free = Arc::clone(&self.associations).try_acquire_owned().ok();
+            let has_place = free.is_some();
             // To be told that there is none takes a place of another kind.
-            let held = place.or_else(|| Arc::clone(&self.refusals).try_acquire_owned().ok());
+            let held = free.or_else(|| Arc::clone(&self.refusals).try_acquire_owned().ok());
             let Some(held) = held else {
                 metrics::counter!("associations_total", "outcome" => "dropped").increment(1);
                 continue;
@@ -133,7 +101,7 @@ impl Door {
 async fn connection(
     stream: TcpStream,
     peer: IpAddr,
-    service: &Service,
+    service: &Service<AeTitle>,
     has_place: bool,
     stop: CancellationToken,
 ) -> &'static str {
@@ -203,7 +171,11 @@ enum Ended {
 }
 
 /// Takes a request for an association and answers what is asked on it.
-async fn spoken(association: &mut Association, service: &Service, has_place: bool) -> Ended {
+async fn spoken(
+    association: &mut Association,
+    service: &Service<AeTitle>,
+    has_place: bool,
+) -> Ended {
     let told = match association.pdu().await {
         Ok(Pdu::AssociationRQ(asked)) => negotiate(association, &asked, service, has_place),
         Ok(Pdu::ReleaseRQ) => {
@@ -224,7 +196,7 @@ async fn spoken(association: &mut Association, service: &Service, has_place: boo
 }
 
 /// The connection, with TLS where the listener speaks it.
-async fn established(stream: TcpStream, service: &Service) -> Option<Box<dyn Stream>> {
+async fn established(stream: TcpStream, service: &Service<AeTitle>) -> Option<Box<dyn Stream>> {
     let _ = stream.set_nodelay(true);
     let Some(tls) = &service.tls else { return Some(Box::new(stream)) };
     match timeout(ASSOCIATE_WAIT, tls.accept(stream)).await {
@@ -245,7 +217,7 @@ async fn established(stream: TcpStream, service: &Service) -> Option<Box<dyn Str
 fn negotiate(
     association: &mut Association,
     asked: &AssociationRQ,
-    service: &Service,
+    service: &Service<AeTitle>,
     has_place: bool,
 ) -> Result<AssociationAC, Ended> {
     use AssociationRJServiceUserReason as User;
@@ -270,9 +242,9 @@ fn negotiate(
         return Err(user(User::CallingAETitleNotRecognized, "its own title is none".to_owned()));
     };
     let called = title(&asked.called_ae_title);
-    if called.as_ref() != Some(&service.title) {
+    if called.as_ref() != Some(&service.behind) {
         let called = called.map_or_else(|| "no title".to_owned(), |title| title.to_string());
-        let why = format!("{calling} calls {called}; zone.dicom.ae_title is {}", service.title);
+        let why = format!("{calling} calls {called}; zone.dicom.ae_title is {}", service.behind);
         return Err(user(User::CalledAETitleNotRecognized, why));
     }
     if !has_place {
@@ -300,7 +272,7 @@ fn negotiate(
         protocol_version: 1,
         // As they came; the peer does not look at them (PS3.8 9.3.3).
         calling_ae_title: calling.to_string(),
-        called_ae_title: service.title.to_string(),
+        called_ae_title: service.behind.to_string(),
         application_context_name: APPLICATION_CONTEXT.to_owned(),
         presentation_contexts: results,
         user_variables: own_variables(),

@@ -79,9 +79,6 @@ pub const DRAIN_WAIT: Duration = Duration::from_secs(2);
 /// each within [`RELEASE_WAIT`].
 pub const STOP_WAIT: Duration = Duration::from_secs(10);
 
-/// After a connection could not be taken.
-pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
 const _: () = assert!(STOP_WAIT.as_secs() > DRAIN_WAIT.as_secs() + 2 * RELEASE_WAIT.as_secs());
 const _: () = assert!(PDU_BYTES_MIN < PDU_BYTES_SENT_MAX && PDU_BYTES_SENT_MAX <= PDU_BYTES_MAX);
 const _: () = assert!(UIDS_MAX * 65 < PDU_BYTES_SENT_MAX as usize, "a request fits one PDU");

@@ -1,8 +1,8 @@
 //! The accept loop of one listener: a permit before each connection, TLS, limits, drain.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use axum::Router;
@@ -11,7 +11,6 @@ use http::uri::Scheme;
 use http::{HeaderValue, Request, Response, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use ipnet::IpNet;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -24,6 +23,7 @@ use super::caller::{Peer, RequestId};
 use super::reply;
 use super::zero_copy::{Files, ZeroCopy};
 use crate::limits::{CONNECTIONS_MAX, DRAIN_FIRST_MS, DRAIN_MS, HEAD_WAIT_MS, REQUESTS_MAX};
+use crate::listen::{Place, Service};
 
 /// Milliseconds a peer has for its TLS handshake.
 const HANDSHAKE_WAIT: Duration = Duration::from_millis(HEAD_WAIT_MS);
@@ -48,17 +48,6 @@ pub async fn bind(zone: &'static str, address: SocketAddr) -> Result<TcpListener
     TcpListener::bind(address).await.map_err(|source| ServeError::Bind { zone, address, source })
 }
 
-/// What a listener does with who connects, by the configuration.
-#[derive(Clone)]
-pub struct Service {
-    /// TLS, where the listener speaks it.
-    pub tls: Option<TlsAcceptor>,
-    /// Addresses that may connect; empty means all.
-    pub allow: Vec<IpNet>,
-    /// What answers.
-    pub router: Router,
-}
-
 /// One listener with what stands behind it.
 #[derive(Clone)]
 pub struct Door {
@@ -68,7 +57,7 @@ pub struct Door {
     requests: Arc<Semaphore>,
     /// Prefix of request ids: differs at every start.
     boot: Arc<str>,
-    service: Arc<RwLock<Arc<Service>>>,
+    place: Place<Router>,
 }
 
 /// Requests since the start, over all zones.
@@ -76,25 +65,20 @@ static REQUESTS: AtomicU64 = AtomicU64::new(1);
 
 impl Door {
     /// A door of `zone` with [`REQUESTS_MAX`] requests at once.
-    pub fn new(zone: &'static str, boot: Arc<str>, service: Service) -> Door {
+    pub fn new(zone: &'static str, boot: Arc<str>, service: Service<Router>) -> Door {
         let requests = Arc::new(Semaphore::new(REQUESTS_MAX));
-        Door { zone, requests, boot, service: Arc::new(RwLock::new(Arc::new(service))) }
+        Door { zone, requests, boot, place: Place::new(service) }
     }
 
     /// Another listener of the same zone, which shares its requests.
-    pub fn beside(&self, service: Service) -> Door {
-        Door { service: Arc::new(RwLock::new(Arc::new(service))), ..self.clone() }
+    pub fn beside(&self, service: Service<Router>) -> Door {
+        Door { place: Place::new(service), ..self.clone() }
     }
 
     /// From now on: new connections by the new allow-list and certificate, new requests of any
     /// connection by the new router. What is under work ends as it began.
-    pub fn replace(&self, service: Service) {
-        let mut place = self.service.write().unwrap_or_else(PoisonError::into_inner);
-        *place = Arc::new(service);
-    }
-
-    fn service(&self) -> Arc<Service> {
-        Arc::clone(&self.service.read().unwrap_or_else(PoisonError::into_inner))
+    pub fn replace(&self, service: Service<Router>) {
+        self.place.replace(service);
     }
 
     /// Accepts until `stop`, then lets what is open end within [`DRAIN_MS`].
@@ -107,27 +91,11 @@ impl Door {
                 permit = permit => permit.expect("the semaphore is never closed"),
                 () = stop.cancelled() => break,
             };
-            let accepted = tokio::select! {
-                accepted = listener.accept() => accepted,
-                () = stop.cancelled() => break,
+            let Some((stream, peer, service)) =
+                self.place.accept(self.zone, &listener, &stop).await
+            else {
+                break;
             };
-            let (stream, address) = match accepted {
-                Ok(accepted) => accepted,
-                Err(error) => {
-                    // Out of descriptors, or the peer left: a pause keeps this from spinning.
-                    log::warn!(zone = self.zone; "accept: {error}");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                    continue;
-                }
-            };
-            // A socket for both families shows a peer of the older one as ::ffff:192.0.2.1.
-            let peer = address.ip().to_canonical();
-            let service = self.service();
-            let allow = &service.allow;
-            if !allow.is_empty() && !allow.iter().any(|net| net.contains(&peer)) {
-                metrics::counter!("connections_refused_total", "zone" => self.zone).increment(1);
-                continue;
-            }
             let (door, stop) = (self.clone(), stop.clone());
             open.spawn(async move {
                 door.connection(stream, Peer(peer), service.tls.clone(), stop).await;
@@ -226,7 +194,7 @@ impl Door {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(peer);
         request.extensions_mut().insert(RequestId(Arc::clone(&id)));
-        let router = self.service().router.clone();
+        let router = self.place.service().behind.clone();
         let mut response = match router.oneshot(request).await {
             Ok(response) => response,
             Err(never) => match never {},

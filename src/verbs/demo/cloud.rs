@@ -31,8 +31,9 @@ use super::{Addresses, DemoError};
 use crate::app::open_ledger;
 use crate::clock;
 use crate::dicomweb::{self, Server};
-use crate::http::{self, Door, Service};
+use crate::http::{self, Door};
 use crate::ledger::Ledger;
+use crate::listen::Service;
 use crate::lookup::Lookup;
 
 /// Instances that are made ahead of the disk, over all threads: 20 MB of films at most.
@@ -172,7 +173,7 @@ impl Cloud {
         }
         let listener = http::bind(zone, address).await?;
         let stop = CancellationToken::new();
-        let service = Service { tls: None, allow: Vec::new(), router };
+        let service = Service { tls: None, allow: Vec::new(), behind: router };
         let door = Door::new(zone, zone.into(), service);
         let serving = tokio::spawn(door.serve(listener, stop.clone()));
         Ok(Cloud { cache, ledger, stop, serving })
